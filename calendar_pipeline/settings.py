@@ -1,0 +1,88 @@
+"""All that can be set, from the environment or a ``.env`` file. Nothing else reads the environment.
+
+``.env.example`` lists every setting with its default; a test compares the two.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+UP_NOTE = "up.env"
+"""File in the state directory where `up` notes its ports and provider addresses."""
+
+
+class Settings(BaseSettings):
+    """One value per environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    environment: Literal["development", "production"] = Field(
+        "development", description="production refuses to start without DATABASE_URL and CALENDAR_PIPELINE_KEYS"
+    )
+    state_dir: Path = Field(
+        default=Path(".calendar-pipeline"), description="embedded PostgreSQL, first key, process logs"
+    )
+    database_url: SecretStr | None = Field(default=None, description="empty: an embedded PostgreSQL in STATE_DIR")
+    dagster_postgres_url: SecretStr | None = Field(
+        None, description="Dagster's storage; empty: database 'dagster' on the same server"
+    )
+    calendar_pipeline_keys: SecretStr | None = Field(
+        None, description="key ring kid:base64[,kid:base64]; the first encrypts, all decrypt"
+    )
+
+    api_host: str = Field(default="127.0.0.1", description="address the API listens on")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on")
+    dagster_host: str = Field(default="127.0.0.1", description="address the Dagster UI listens on")
+    dagster_port: int = Field(default=3000, ge=0, le=65535, description="port the Dagster UI listens on")
+    sandbox_host: str = Field(default="127.0.0.1", description="address the provider sandbox listens on")
+    sandbox_port: int = Field(default=8090, ge=0, le=65535, description="port the provider sandbox listens on")
+
+    google_api_base_url: str = Field(default="https://www.googleapis.com", description="root of Google's APIs")
+    google_token_url: str = Field(default="https://oauth2.googleapis.com/token", description="Google's token endpoint")
+    provider_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="one provider request, connect and read each"
+    )
+
+    sync_interval_minutes: int = Field(default=30, ge=5, description="age at which a calendar is due again")
+    sync_batch_size: int = Field(default=1000, ge=1, le=25_000, description="calendars in one Dagster run")
+    sync_threads: int = Field(default=8, ge=1, le=64, description="calendars read at once in one run")
+    sync_lease_seconds: int = Field(
+        default=300, ge=1, description="how long a dead worker keeps a calendar from others"
+    )
+    held_buffer_days: int = Field(default=8, ge=2, description="days held beyond the visible window, between listings")
+
+    meeting_hosts: str = Field(default="", description="more hosts whose links are meetings, comma-separated")
+    max_metadata_length: int = Field(default=1000, ge=1, description="longest metadata object, as JSON text")
+    require_string_values_in_metadata: bool = Field(
+        default=True, description="refuse metadata values that are not strings"
+    )
+
+    @classmethod
+    def load(cls, **given: object) -> "Settings":
+        """The settings in force: `given`, then the environment, then ``.env``, then what `up` noted when it started.
+
+        With the note a command in another terminal meets the same database, ports and providers as `up`.
+        """
+        state_dir = cls(**given).state_dir  # pyright: ignore[reportArgumentType]
+        files = (state_dir / UP_NOTE, ".env")
+        return cls(_env_file=files, **given)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    @property
+    def sync_interval(self) -> timedelta:
+        """Age at which a calendar is due again."""
+        return timedelta(minutes=self.sync_interval_minutes)
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the sandbox answers."""
+        return f"http://{self.sandbox_host}:{self.sandbox_port}"
+
+    @property
+    def extra_meeting_hosts(self) -> tuple[str, ...]:
+        """`meeting_hosts` as a tuple."""
+        return tuple(host.strip() for host in self.meeting_hosts.split(",") if host.strip())

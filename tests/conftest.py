@@ -1,0 +1,164 @@
+"""A real PostgreSQL for every test that wants one: a migrated template on a server of this session, cloned per test."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from calendar_pipeline.calendars import store as calendars
+from calendar_pipeline.calendars.model import NewCalendar
+from calendar_pipeline.db import embedded, migrate
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.ingest.read import Ingest
+from calendar_pipeline.projects import store as projects
+from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.transport import Transport
+from calendar_pipeline.secrets.keyring import KeyRing, generate
+from sandbox.replies import Credentials
+from sandbox.server import Running
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+_numbers = itertools.count()
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is told to move."""
+
+    now: datetime = field(default=NOW)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, **duration: float) -> None:
+        """Let time pass: ``clock.pass_by(minutes=30)``."""
+        self.now += timedelta(**duration)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The maintenance database of a PostgreSQL server of this session's own."""
+    with tempfile.TemporaryDirectory(prefix="cp-test-") as directory:
+        os.chmod(directory, 0o755)
+        server = embedded.start(Path(directory))
+        url = embedded.url(server, "postgres")
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+        with engine.connect() as connection:
+            # A test's database need not outlive the machine; crashes of processes lose nothing by this.
+            connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+            connection.exec_driver_sql("ALTER SYSTEM SET full_page_writes = off")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        yield url
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_database(server_url: str) -> Iterator[Callable[[], str]]:
+    """Makes migrated databases; each is a clone of one template."""
+    url = sa.make_url(server_url)
+    template = url.set(database="template_calendar_pipeline")
+    embedded.create_database(server_url, str(template.database))
+    with Database(template) as db:
+        migrate.upgrade(db)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+
+    def make() -> str:
+        name = f"t{next(_numbers)}"
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template.database} STRATEGY file_copy")
+        return url.set(database=name).render_as_string(hide_password=False)
+
+    yield make
+    engine.dispose()
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str], server_url: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own, dropped after it."""
+    url = new_database()
+    yield url
+    engine = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    with Database(database_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def keyring() -> KeyRing:
+    return KeyRing.parse(generate("test"))
+
+
+@pytest.fixture
+def project_id(db: Database, clock: Clock) -> str:
+    with db.begin() as connection:
+        return projects.create(connection, "test", now=clock()).id
+
+
+@pytest.fixture
+def follow(
+    db: Database, keyring: KeyRing, clock: Clock, project_id: str
+) -> Callable[[Iterable[Credentials]], list[str]]:
+    """Follows sandbox calendars in the test's project; gives the calendars' ids."""
+
+    def follow(given: Iterable[Credentials]) -> list[str]:
+        with db.begin() as connection:
+            return [
+                calendars.create(
+                    connection,
+                    keyring,
+                    project_id,
+                    NewCalendar(
+                        platform="google",
+                        platform_uuid=one.calendar_id,
+                        client_id=one.client_id,
+                        client_secret=one.client_secret,
+                        refresh_token=one.refresh_token,
+                    ),
+                    now=clock(),
+                ).id
+                for one in given
+            ]
+
+    return follow
+
+
+@pytest.fixture
+def ingest(db: Database, keyring: KeyRing, clock: Clock) -> Iterator[Callable[[Running], Ingest]]:
+    """What a sync needs to read from a running sandbox."""
+    transports: list[Transport] = []
+
+    def ingest(sandbox: Running) -> Ingest:
+        transport = Transport(timeout=5)
+        transports.append(transport)
+        google = GoogleCalendar(
+            transport, api_base_url=f"{sandbox.url}/google", token_url=sandbox.token_url, clock=clock
+        )
+        return Ingest(
+            db=db,
+            providers={"google": google},
+            keyring=keyring,
+            clock=clock,
+            interval=timedelta(minutes=30),
+            buffer=timedelta(days=8),
+            lease=timedelta(minutes=5),
+        )
+
+    yield ingest
+    for transport in transports:
+        transport.close()
