@@ -1,0 +1,140 @@
+"""What the sandbox remembers: accounts, clients, grants, calendars, events and their change numbers.
+
+Everything is a plain struct, so that the whole state can be written down and read back as JSON.
+A calendar's `seq` is its change log: each change takes the next number and leaves it on the event.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from sandbox.google.switches import Switches
+from sandbox.google.when import When
+
+type_of_role = Literal["owner", "writer", "reader", "freeBusyReader"]
+CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
+
+
+class Retired(msgspec.Struct):
+    """An instance id that a series once had and no longer has, and since which change."""
+
+    seq: int
+    original: When
+
+
+class Event(msgspec.Struct):
+    """A single event, the master of a series (`recurrence`), or an exception (`series_id`, `original`)."""
+
+    id: str
+    start: When
+    end: When
+    fields: dict[str, Any]
+    """All that Google would show besides times, ids, status and stamps; in Google's JSON."""
+    ical_uid: str
+    status: str = "confirmed"
+    recurrence: tuple[str, ...] = ()
+    series_id: str | None = None
+    original: When | None = None
+    created_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    updated_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
+    seq: int = 0
+    retired: list[Retired] = msgspec.field(default_factory=list[Retired])
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.status == "cancelled"
+
+
+class Calendar(msgspec.Struct):
+    """A calendar, its events, and how many changes it has seen."""
+
+    id: str
+    account: str
+    summary: str
+    zone: str
+    created_at: datetime
+    updated_at: datetime
+    primary: bool = False
+    access_role: type_of_role = "owner"
+    seq: int = 0
+    token_generation: int = 0
+    """Sync tokens of another generation answer 410: raised by changes of access."""
+    events: dict[str, Event] = msgspec.field(default_factory=dict[str, Event])
+    made: int = 0
+    """How many ids were given out."""
+    poll_only: bool = False
+    deleted: bool = False
+
+
+class Client(msgspec.Struct):
+    """An OAuth client of some project."""
+
+    id: str
+    secret: str
+
+
+class Grant(msgspec.Struct):
+    """A refresh token: which account lets which client do what."""
+
+    refresh_token: str
+    account: str
+    client_id: str
+    scope: str
+    made: int
+    revoked: bool = False
+
+
+class Access(msgspec.Struct):
+    """An access token."""
+
+    account: str
+    client_id: str
+    scope: str
+    expires_at: datetime
+    refresh_token: str
+
+
+class Code(msgspec.Struct):
+    """An authorization code; works once."""
+
+    account: str
+    client_id: str
+    redirect_uri: str
+    scope: str
+    offline: bool
+    challenge: str | None = None
+    method: str = "plain"
+
+
+class Channel(msgspec.Struct):
+    """A watch on a calendar's events."""
+
+    id: str
+    resource_id: str
+    calendar_id: str
+    account: str
+    client_id: str
+    address: str
+    token: str | None
+    expires_at: datetime
+
+
+class State(msgspec.Struct):
+    """All of it."""
+
+    epoch: str
+    """Names this history: sync tokens of another history answer 410."""
+    switches: Switches = msgspec.field(default_factory=Switches)
+    calendar_switches: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict[str, dict[str, Any]])
+    accounts: list[str] = msgspec.field(default_factory=list[str])
+    calendars: dict[str, Calendar] = msgspec.field(default_factory=dict[str, Calendar])
+    clients: dict[str, Client] = msgspec.field(default_factory=dict[str, Client])
+    grants: dict[str, Grant] = msgspec.field(default_factory=dict[str, Grant])
+    access: dict[str, Access] = msgspec.field(default_factory=dict[str, Access])
+    codes: dict[str, Code] = msgspec.field(default_factory=dict[str, Code])
+    channels: dict[str, Channel] = msgspec.field(default_factory=dict[str, Channel])
+    made: int = 0
+    clock_offset_s: float = 0.0
+    frozen_at: datetime | None = None

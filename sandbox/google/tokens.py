@@ -1,0 +1,62 @@
+"""Sync and page tokens: opaque to the client, self-contained for us.
+
+A sync token holds the calendar, the change number it was issued at, when, and a digest of the parameters
+that must stay the same. It does not hold the window (SIM §1.5), except for the switch that says otherwise.
+"""
+
+import base64
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+_SALT = b"calendar sandbox"
+
+
+class SyncToken(msgspec.Struct, tag="sync", omit_defaults=True):
+    """Where an incremental listing starts."""
+
+    epoch: str
+    calendar: str
+    generation: int
+    seq: int
+    issued_at: datetime
+    params: str
+    low: datetime | None = None
+    high: datetime | None = None
+    """The window of the first listing: only obeyed under `token_keeps_window`."""
+
+
+class PageToken(msgspec.Struct, tag="page", omit_defaults=True):
+    """Where the next page starts: after the row `after` in the listing's stable order."""
+
+    epoch: str
+    calendar: str
+    params: str
+    seq: int
+    """The change number when the first page was read: the sync token at the end must not skip what came since."""
+    after: tuple[str, str] = ("", "")
+    told_any: bool = False
+    pages: int = 0
+
+
+def write(token: SyncToken | PageToken) -> str:
+    """The opaque text."""
+    body = msgspec.json.encode(token)
+    return base64.urlsafe_b64encode(hashlib.blake2b(_SALT + body, digest_size=6).digest() + body).decode().rstrip("=")
+
+
+def read(text: str) -> SyncToken | PageToken | None:
+    """The token; None for anything this sandbox never wrote."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        if hashlib.blake2b(_SALT + raw[6:], digest_size=6).digest() != raw[:6]:
+            return None
+        return msgspec.json.decode(raw[6:], type=SyncToken | PageToken)
+    except ValueError:
+        return None
+
+
+def digest(params: dict[str, tuple[str, ...]]) -> str:
+    """A short digest of query parameters."""
+    return hashlib.blake2b(repr(sorted(params.items())).encode(), digest_size=6).hexdigest()
