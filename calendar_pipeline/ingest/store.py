@@ -1,0 +1,256 @@
+"""Claiming calendars for a sync and recording how it went.
+
+A claim is a lease with a fencing token: only its holder can finish, and a dead worker's lease runs out by the
+database's clock. Everything that decides when a calendar is due uses the caller's clock.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from calendar_pipeline.db.connect import json_text
+from calendar_pipeline.event import Awkward, Platform
+
+_CLAIM = sa.text("""
+    WITH due AS (
+        SELECT id FROM calendar
+        WHERE id = ANY(:ids)
+          AND (lease_until IS NULL OR lease_until < clock_timestamp())
+          AND (:regardless OR next_sync_at <= :now)
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    )
+    UPDATE calendar SET lease_token = :lease, lease_until = clock_timestamp() + :length
+    FROM due WHERE calendar.id = due.id
+    RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token,
+              access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
+              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, lease_token
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A calendar that this worker alone may sync until its lease runs out. Secrets are still sealed."""
+
+    id: str
+    project_id: str
+    platform: Platform
+    platform_uuid: str | None
+    client_id: str
+    client_secret: bytes = field(repr=False)
+    refresh_token: bytes = field(repr=False)
+    access_token: bytes | None = field(repr=False)
+    access_token_expires_at: datetime | None
+    sync_token: str | None = field(repr=False)
+    sync_parameters: str | None
+    time_zone: str | None
+    held_from: datetime | None
+    held_until: datetime | None
+    relist_at: datetime | None
+    requested_gen: int
+    failures: int
+    suspected_at: datetime | None
+    quarantined: int
+    unpublished: bool
+    lease_token: uuid.UUID
+
+
+def claim(
+    connection: Connection,
+    ids: Collection[str],
+    *,
+    regardless: bool,
+    lease: uuid.UUID,
+    length: timedelta,
+    now: datetime,
+) -> list[Claim]:
+    """Claim those of `ids` that are due (or all, `regardless`) and that nobody else holds."""
+    rows = connection.execute(
+        _CLAIM, {"ids": list(ids), "regardless": regardless, "lease": lease, "length": length, "now": now}
+    )
+    return [Claim(**row) for row in rows.mappings()]
+
+
+_RENEW = sa.text("""
+    UPDATE calendar SET lease_until = clock_timestamp() + :length
+    WHERE id = ANY(:ids) AND lease_token = :lease RETURNING id
+""")
+
+
+def renew(connection: Connection, ids: Collection[str], *, lease: uuid.UUID, length: timedelta) -> set[str]:
+    """Hold on to claims for another lease; returns those that are still ours."""
+    return set(connection.execute(_RENEW, {"ids": list(ids), "lease": lease, "length": length}).scalars())
+
+
+_SAVE_GRANT = sa.text("""
+    UPDATE calendar SET access_token = :access_token, access_token_expires_at = :expires_at,
+        refresh_token = COALESCE(:refresh_token, refresh_token)
+    WHERE id = :id AND lease_token = :lease
+""")
+
+
+def save_grant(
+    connection: Connection,
+    claimed: Claim,
+    *,
+    access_token: bytes,
+    expires_at: datetime,
+    refresh_token: bytes | None,
+) -> bool:
+    """Keep a new access token, and the refresh token if it was rotated; False if the claim is lost."""
+    written = connection.execute(
+        _SAVE_GRANT,
+        {
+            "id": claimed.id,
+            "lease": claimed.lease_token,
+            "access_token": access_token,
+            "expires_at": expires_at,
+            "refresh_token": refresh_token,
+        },
+    )
+    return written.rowcount == 1
+
+
+RUN_COLUMNS = (
+    "started_at",
+    "finished_at",
+    "outcome",
+    "error_code",
+    "mode",
+    "why",
+    "requests",
+    "response_bytes",
+    "pages",
+    "items",
+    "created",
+    "updated",
+    "deleted",
+    "restored",
+    "quarantined",
+    "run_id",
+)
+
+
+@lru_cache(maxsize=32)
+def _finish(columns: tuple[str, ...]) -> sa.TextClause:
+    sets = "".join(f"{name} = :set_{name}, " for name in columns)
+    return sa.text(f"""
+        WITH done AS (
+            UPDATE calendar SET {sets} updated_at = :run_finished_at, lease_token = NULL, lease_until = NULL,
+                synced_gen = GREATEST(synced_gen, CASE WHEN :served THEN :generation ELSE 0 END),
+                unpublished = unpublished OR :publish,
+                next_sync_at = CASE WHEN requested_gen > :generation THEN LEAST(next_sync_at, :run_finished_at)
+                                    ELSE :next_sync_at END
+            WHERE id = :id AND lease_token = :lease
+            RETURNING id, project_id
+        )
+        INSERT INTO sync_run (project_id, calendar_id, {", ".join(RUN_COLUMNS)})
+        SELECT project_id, id, {", ".join(f":run_{name}" for name in RUN_COLUMNS)} FROM done
+        RETURNING id
+    """)
+
+
+def finish(
+    connection: Connection,
+    claimed: Claim,
+    *,
+    sets: Mapping[str, object],
+    run: Mapping[str, object],
+    served: bool,
+    publish: bool,
+    next_sync_at: datetime | None,
+) -> int | None:
+    """End a sync: set calendar columns, give the claim back and record the attempt (`RUN_COLUMNS`).
+
+    `served`: what was asked for up to the claim is done. A request that came in meanwhile makes the calendar due at
+    once. Returns the sync's id, or None if the claim is lost: then nothing was written.
+    """
+    parameters = {f"set_{name}": value for name, value in sets.items()}
+    parameters |= {f"run_{name}": run[name] for name in RUN_COLUMNS}
+    return connection.execute(
+        _finish(tuple(sets)),
+        {
+            **parameters,
+            "id": claimed.id,
+            "lease": claimed.lease_token,
+            "generation": claimed.requested_gen,
+            "served": served,
+            "publish": publish,
+            "next_sync_at": next_sync_at,
+        },
+    ).scalar_one_or_none()
+
+
+_SET_ASIDE = sa.text("""
+    INSERT INTO quarantined_event (calendar_id, provider_event_id, project_id, reason, raw, first_seen_at, last_seen_at)
+    SELECT :calendar, r.id, :project, r.reason, r.raw, :at, :at
+    FROM json_to_recordset(CAST(:rows AS json)) AS r(id text, reason text, raw text)
+    ON CONFLICT (calendar_id, provider_event_id) DO UPDATE
+        SET reason = excluded.reason, raw = excluded.raw, last_seen_at = excluded.last_seen_at
+""")
+
+RAW_KEPT = 64 * 1024
+
+
+def set_aside(
+    connection: Connection, events: Sequence[tuple[Awkward, str]], *, project: str, calendar: str, at: datetime
+) -> None:
+    """Quarantine these events, each with its JSON as ASCII text. The caller holds the calendar's row lock."""
+    payload = [{"id": event.provider_event_id, "reason": event.reason, "raw": raw[:RAW_KEPT]} for event, raw in events]
+    connection.execute(_SET_ASIDE, {"rows": json_text(payload), "project": project, "calendar": calendar, "at": at})
+
+
+_TAKE_BACK = sa.text("""
+    DELETE FROM quarantined_event
+    WHERE calendar_id = :calendar
+      AND ((:only_these AND provider_event_id = ANY(:ids)) OR (NOT :only_these AND NOT provider_event_id = ANY(:ids)))
+""")
+
+
+def take_back(connection: Connection, calendar: str, ids: Collection[str], *, only_these: bool) -> int:
+    """Forget quarantined events: these, or (after a complete listing) all but these. Returns how many."""
+    return connection.execute(_TAKE_BACK, {"calendar": calendar, "ids": list(ids), "only_these": only_these}).rowcount
+
+
+_COUNT_QUARANTINED = sa.text("""
+    UPDATE calendar SET quarantined = (SELECT count(*) FROM quarantined_event WHERE calendar_id = :calendar)
+    WHERE id = :calendar
+""")
+
+
+def count_quarantined(connection: Connection, calendar: str) -> None:
+    """Bring the calendar's own count in line. The caller holds the calendar's row lock."""
+    connection.execute(_COUNT_QUARANTINED, {"calendar": calendar})
+
+
+_PUBLISHED = sa.text("UPDATE calendar SET unpublished = false WHERE id = ANY(:ids) AND unpublished")
+
+
+def published(connection: Connection, ids: Collection[str]) -> None:
+    """Note that Dagster has been told of these calendars."""
+    connection.execute(_PUBLISHED, {"ids": list(ids)})
+
+
+_ALL = sa.text("SELECT id FROM calendar ORDER BY id")
+
+
+def all_calendars(connection: Connection) -> list[str]:
+    """Ids of every calendar of every project."""
+    return list(connection.execute(_ALL).scalars())
+
+
+_WAITING = sa.text("""
+    SELECT id, requested_gen FROM calendar
+    WHERE next_sync_at <= :now AND (requested_gen > synced_gen OR failures > 0)
+      AND (lease_until IS NULL OR lease_until < clock_timestamp())
+    ORDER BY next_sync_at, id LIMIT :limit
+""")
+
+
+def waiting(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, int]]:
+    """Calendars with a sync asked for, or a failed one to try again, that nobody is working on: id and generation."""
+    return [(row.id, row.requested_gen) for row in connection.execute(_WAITING, {"now": now, "limit": limit})]

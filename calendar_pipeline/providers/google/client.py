@@ -1,0 +1,261 @@
+"""Google Calendar as a `CalendarProvider`, by google-api-python-client.
+
+The service object is built once per process (it is large and slow to build); each call brings the process's
+pooled transport with the caller's token, since httplib2 is not thread-safe. Retries belong to the schedule,
+not to a sleeping thread.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, cast
+
+from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
+from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.providers.google import classify, oauth, parse
+from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
+from calendar_pipeline.providers.transport import Transport
+
+PAGE_SIZE = 2500
+MAX_EMPTY_PAGES = 20
+"""More pages in a row without an item are an endless loop, not a calendar. Short and empty pages are allowed."""
+
+MAX_ITEMS = 50_000
+"""More events than this in one window are no one's calendar."""
+
+FEW = 50
+"""An incremental answer with more items than this is answered by one listing: cheaper, and complete."""
+
+MAX_LOOK_UPS = 20
+"""Missing events asked for one by one, per listing; a listing that misses more is believed as it is."""
+
+FIELDS = "timeZone,nextPageToken,nextSyncToken,items"
+"""Must name both tokens. Short: a request line over 2048 characters would be turned into a POST."""
+
+PARAMETERS = "v1:singleEvents,items"
+"""Change it whenever the parameters of the listing change: old sync tokens are then dropped."""
+
+Json = Mapping[str, object]
+
+
+class GoogleCalendar:
+    """Reads one calendar at a time; safe to share among threads."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        api_base_url: str,
+        token_url: str,
+        clock: Callable[[], datetime],
+        meeting_hosts: Sequence[str] = (),
+    ) -> None:
+        self._transport = transport
+        self._events = _events_resource(api_base_url.rstrip("/"))
+        self._token_url = token_url
+        self._clock = clock
+        self._hosts = tuple(meeting_hosts)
+
+    @property
+    def platform(self) -> Platform:
+        """``google``."""
+        return "google"
+
+    @property
+    def parameters(self) -> str:
+        """Names the listing parameters in force."""
+        return PARAMETERS
+
+    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter) -> Grant:
+        """See `oauth.refresh`."""
+        return oauth.refresh(self._transport, self._token_url, credentials, now=now, meter=meter)
+
+    def news(self, grant: Grant, calendar: str | None, *, since: Cursor | None, window: Window, meter: Meter) -> News:
+        """Incremental where one page settles it, else a listing of the window; see `needs_listing`."""
+        told: list[Item] = []
+        why = "asked"
+        if since is not None:
+            try:
+                page = self._page(grant, calendar, meter, {"syncToken": since.token}, with_cursor=True)
+            except CursorExpired:
+                why = "cursor_expired"
+            else:
+                told = self._items(page)
+                reason = needs_listing(page, told, zone=since.time_zone)
+                if reason is None:
+                    return News(items=told, cursor=_cursor(page))
+                why = reason
+        return self._listing(grant, calendar, window, meter, told=told, why=why)
+
+    def _listing(
+        self, grant: Grant, calendar: str | None, window: Window, meter: Meter, *, told: Sequence[Item], why: str
+    ) -> News:
+        """All pages of the window. What an incremental answer just told of events outside it is kept too."""
+        asked: dict[str, object] = {"timeMin": _rfc3339(window.start), "timeMax": _rfc3339(window.end)}
+        items: list[Item] = []
+        page: Json = {}
+        empty = 0
+        while True:
+            page = self._page(grant, calendar, meter, asked, with_cursor=False)
+            told_now = self._items(page)
+            items.extend(told_now)
+            if "nextPageToken" not in page:
+                break
+            empty = 0 if told_now else empty + 1
+            if empty > MAX_EMPTY_PAGES or len(items) > MAX_ITEMS:
+                raise TryLater("endless_pages")
+            asked = {**asked, "pageToken": page["nextPageToken"]}
+        listed = {item.provider_event_id for item in items}
+        elsewhere = [item for item in told if item.provider_event_id not in listed]
+        return News(items=elsewhere + items, cursor=_cursor(page), complete=window, why=why)
+
+    def look_up(
+        self, grant: Grant, calendar: str | None, missing: Sequence[Known], *, time_zone: str | None, meter: Meter
+    ) -> Sequence[Item]:
+        """Events that moved out of the window are found by their id; a series that is gone costs one question."""
+        if len(missing) > MAX_LOOK_UPS:
+            return ()
+        found: list[Item] = []
+        is_gone: dict[str, bool] = {}
+        for known in missing:
+            series = known.series_id
+            if series is not None and series not in is_gone:
+                is_gone[series] = self._is_gone(grant, calendar, series, meter)
+            if series is not None and is_gone[series]:
+                continue
+            raw = self._get(grant, calendar, known.provider_event_id, meter)
+            if raw is not None:
+                found.append(parse.item(raw, zone=time_zone, hosts=self._hosts))
+        return found
+
+    def _is_gone(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> bool:
+        raw = self._get(grant, calendar, event_id, meter)
+        return raw is None or raw.get("status") == "cancelled"
+
+    def _get(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> Json | None:
+        request = self._events.get(calendarId=calendar or "primary", eventId=event_id, prettyPrint=False)
+        try:
+            return self._execute(request, grant, meter, with_cursor=False)
+        except (CursorExpired, AccessRevoked) as refused:
+            if refused.code in ("notFound", "deleted") or isinstance(refused, CursorExpired):
+                return None
+            raise
+
+    def _items(self, page: Json) -> list[Item]:
+        zone = page.get("timeZone")
+        zone = zone if isinstance(zone, str) else None
+        raws = page.get("items", [])
+        if not isinstance(raws, list):
+            raise ContractBroken("items_not_a_list")
+        return [
+            parse.item(cast("Json", raw), zone=zone, hosts=self._hosts)
+            for raw in cast("list[object]", raws)
+            if isinstance(raw, dict)
+        ]
+
+    def _page(
+        self, grant: Grant, calendar: str | None, meter: Meter, asked: Mapping[str, object], *, with_cursor: bool
+    ) -> Json:
+        request = self._events.list(
+            calendarId=calendar or "primary",
+            singleEvents=True,
+            maxResults=PAGE_SIZE,
+            fields=FIELDS,
+            prettyPrint=False,
+            **asked,
+        )
+        page = self._execute(request, grant, meter, with_cursor=with_cursor)
+        meter.pages += 1
+        if ("nextPageToken" in page) == ("nextSyncToken" in page):
+            raise ContractBroken("page_without_token", "a page must name either the next page or the sync token")
+        return page
+
+    def _execute(self, request: Any, grant: Grant, meter: Meter, *, with_cursor: bool) -> Json:
+        from googleapiclient.errors import HttpError
+
+        try:
+            body: object = request.execute(http=_Authorized(self._transport, grant, meter), num_retries=0)
+        except HttpError as refused:
+            raise classify.api_error(
+                int(refused.resp.status),
+                dict(refused.resp),
+                refused.content,
+                with_cursor=with_cursor,
+                now=self._clock(),
+            ) from None
+        except (ValueError, RecursionError):  # bytes that are not UTF-8, numbers without end, nesting without end
+            raise TryLater("not_json", "an answer that is not JSON") from None
+        if not isinstance(body, dict):
+            raise TryLater("not_json", "an answer that is not JSON")
+        return cast("Json", body)
+
+
+def needs_listing(page: Json, told: Sequence[Item], *, zone: str | None) -> str | None:
+    """Why one incremental page does not settle it, or None if it does.
+
+    A touched series is told instance by instance, past and future, and instances that a change of its rule
+    removed may not be told at all; more pages than one cost more than one listing; another zone moves all-day events.
+    """
+    if page.get("timeZone") != zone:
+        return "zone_changed"
+    if "nextPageToken" in page or len(told) > FEW:
+        return "many_changes"
+    for raw in cast("list[object]", page.get("items", [])):
+        if isinstance(raw, dict) and ("recurringEventId" in raw or "recurrence" in raw):
+            return "series_touched"
+    return None
+
+
+def _cursor(page: Json) -> Cursor:
+    zone = page.get("timeZone")
+    return Cursor(
+        token=str(page["nextSyncToken"]), parameters=PARAMETERS, time_zone=zone if isinstance(zone, str) else None
+    )
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=4)
+def _events_resource(api_base_url: str) -> Any:
+    """The ``events`` resource of a service built from the bundled discovery document, once per process."""
+    import httplib2
+    from googleapiclient.discovery import build
+
+    service = build(
+        "calendar",
+        "v3",
+        http=httplib2.Http(),
+        static_discovery=True,
+        cache_discovery=False,
+        client_options={"api_endpoint": f"{api_base_url}/calendar/v3/"},
+    )
+    return service.events()
+
+
+class _Authorized:
+    """What googleapiclient calls an http object: our transport with one caller's token."""
+
+    def __init__(self, transport: Transport, grant: Grant, meter: Meter) -> None:
+        self._transport = transport
+        self._grant = grant
+        self._meter = meter
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> tuple[Any, bytes]:
+        """One HTTP exchange in httplib2's words."""
+        import httplib2
+
+        sent = {**(headers or {}), "authorization": f"Bearer {self._grant.access_token}"}
+        answer = self._transport.request(method, uri, headers=sent, body=body)
+        self._meter.count(len(answer.body))
+        response = httplib2.Response({**answer.headers, "status": str(answer.status)})
+        response.reason = answer.reason
+        return response, answer.body

@@ -1,0 +1,24 @@
+"""The providers of this installation, made from its settings."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from calendar_pipeline.event import Platform
+from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.port import CalendarProvider
+from calendar_pipeline.providers.transport import Transport
+from calendar_pipeline.settings import Settings
+
+
+def providers(settings: Settings, *, clock: Callable[[], datetime]) -> Mapping[Platform, CalendarProvider]:
+    """One client per platform over one connection pool."""
+    transport = Transport(timeout=settings.provider_timeout_seconds)
+    return {
+        "google": GoogleCalendar(
+            transport,
+            api_base_url=settings.google_api_base_url,
+            token_url=settings.google_token_url,
+            clock=clock,
+            meeting_hosts=settings.extra_meeting_hosts,
+        )
+    }
