@@ -1,0 +1,104 @@
+"""The HTTP application, put together. Nothing happens at import; whatever it needs is handed in or in the settings."""
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+
+from anyio import to_thread
+from litestar import Litestar, Router
+from litestar.di import Provide
+from sqlalchemy.exc import OperationalError
+
+from api import auth, body, edge, methods, negotiation, problems
+from api.routes import calendar_events, calendars, health, openapi
+from api.services import STATE, Services
+from calendar_pipeline.db import embedded, migrate
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.errors import SetupError
+from calendar_pipeline.secrets import keyfile
+from calendar_pipeline.secrets.keyring import KeyRing
+from calendar_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The time now, aware."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    db: Database | None = None,
+    keyring: KeyRing | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Litestar:
+    """The API. A database handed in is used as it is and left open; otherwise the settings' one is opened on start.
+
+    Starting raises SetupError unless that database has this code's schema and the key ring can be read.
+    """
+    app = Litestar(
+        route_handlers=[
+            Router(
+                path=methods.BASE,
+                route_handlers=[*calendars.HANDLERS, *calendar_events.HANDLERS],
+                guards=[negotiation.require_json, auth.require_key],
+                dependencies={"posted": Provide(body.read)},
+            ),
+            *health.HANDLERS,
+            *openapi.HANDLERS,
+        ],
+        exception_handlers={Exception: problems.answer},
+        lifespan=[_lifespan(settings, db=db, keyring=keyring, clock=clock)],
+        request_max_body_size=body.LARGEST,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    app.asgi_handler = edge.wrap(app.asgi_handler)
+    return app
+
+
+def _lifespan(
+    settings: Settings, *, db: Database | None, keyring: KeyRing | None, clock: Callable[[], datetime]
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
+        try:
+            ring = keyring or keyfile.load(settings)
+            opened = db or await to_thread.run_sync(_open, settings)
+        except SetupError as refusal:
+            log.critical("The API does not start: %s", refusal)
+            raise
+        app.state[STATE] = Services(
+            settings=settings, db=opened, keyring=ring, clock=clock, keyring_was_given=keyring is not None
+        )
+        try:
+            yield
+        finally:
+            if db is None:
+                opened.close()
+
+    return lifespan
+
+
+def _open(settings: Settings) -> Database:
+    """The settings' database; raises SetupError unless its schema is this code's."""
+    if settings.database_url is None:
+        url = embedded.url(embedded.start(settings.state_dir))
+    else:
+        url = settings.database_url.get_secret_value()
+    db = Database(url, application="calendar-pipeline api")
+    try:
+        migrate.check(db)
+    except OperationalError:
+        db.close()
+        raise SetupError(
+            "The database cannot be reached: see that PostgreSQL runs and that DATABASE_URL names it."
+        ) from None
+    except SetupError:
+        db.close()
+        raise
+    return db

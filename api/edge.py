@@ -1,0 +1,70 @@
+"""What holds for every request before routing and for every answer after it.
+
+Paths are taken literally (no trailing slash, no double one). HEAD is GET without the body. A method unknown to HTTP
+is refused where PUT is. Every answer gets the security headers, and every request one line in the log, which never
+holds a path as sent, a query, a header or a body.
+"""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import methods
+
+log = logging.getLogger("api.access")
+
+HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+ROUTED = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+NOWHERE = "/-"
+"""A path that no route has."""
+
+
+def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
+    """`app` with the rules of this module round it."""
+
+    async def edge(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        asked = scope["method"]
+        inner: Any = {**scope, methods.ASKED: asked}
+        if asked not in ROUTED:
+            inner["method"] = "GET" if asked == "HEAD" else "PUT"
+        if "//" in scope["path"] or (scope["path"].endswith("/") and scope["path"] != "/"):
+            inner["path"] = NOWHERE
+        status = 0
+        start = timer()
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _headers(message["headers"])
+            elif message["type"] == "http.response.body" and asked == "HEAD":
+                message["body"] = b""
+            await send(message)
+
+        try:
+            await app(inner, receive, tell)
+        finally:
+            method = asked if asked in ROUTED or asked == "HEAD" else "-"
+            template = inner.get("path_template") or "-"
+            log.info("%s %s %d %.1f ms", method, template, status, (timer() - start) * 1000)
+
+    return edge
+
+
+def _headers(given: Any) -> list[tuple[bytes, bytes]]:
+    """The answer's headers and ours; an empty body has no type."""
+    headers: list[tuple[bytes, bytes]] = list(given)
+    if (b"content-length", b"0") in headers:
+        headers = [(name, value) for name, value in headers if name != b"content-type"]
+    return [*headers, *HEADERS]

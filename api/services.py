@@ -1,0 +1,31 @@
+"""What every request needs, built once when the application starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.secrets.keyring import KeyRing
+from calendar_pipeline.settings import Settings
+
+STATE = "services"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The application's dependencies."""
+
+    settings: Settings
+    db: Database
+    keyring: KeyRing
+    clock: Callable[[], datetime]
+    keyring_was_given: bool = False
+    """The key ring was handed in, so the settings need not have one."""
+
+
+def of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
+    """The services of the application that serves `connection`."""
+    return cast(Services, connection.app.state[STATE])

@@ -1,0 +1,105 @@
+"""The objects of the API, field for field in the order they are sent."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from calendar_pipeline.calendars import model as calendars
+from calendar_pipeline.event import Platform
+from calendar_pipeline.history.read import StoredEvent
+
+T = TypeVar("T")
+
+
+class Calendar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A followed calendar. Its credentials are never shown."""
+
+    id: str
+    platform: Platform
+    client_id: str
+    platform_uuid: str | None
+    state: calendars.State
+    metadata: Mapping[str, Any] | None
+    deduplication_key: str | None
+    connection_failure_data: Mapping[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    last_successful_sync_at: datetime | None
+    last_attempted_sync_at: datetime | None
+
+
+class Attendee(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
+    """Somebody invited. What else is known of them is left out."""
+
+    email: str | None = None
+    name: str | None = None
+
+
+class CalendarEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An event as it is now, deleted or not."""
+
+    id: str
+    calendar_id: str
+    platform_uuid: str
+    meeting_url: str | None
+    start_time: datetime
+    end_time: datetime
+    is_deleted: bool
+    attendees: list[Attendee]
+    ical_uid: str | None
+    name: str | None
+    raw: dict[str, Any]
+    bots: list[dict[str, Any]]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Page(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
+    """A page of a listing and the addresses of its neighbours."""
+
+    next: str | None
+    previous: str | None
+    results: list[T]
+
+
+_attendees = msgspec.json.Decoder(list[Attendee])
+
+
+def calendar(row: calendars.Calendar) -> Calendar:
+    """A calendar as the API shows it."""
+    return Calendar(
+        id=row.id,
+        platform=row.platform,
+        client_id=row.client_id,
+        platform_uuid=row.platform_uuid,
+        state=row.state,
+        metadata=row.metadata,
+        deduplication_key=row.deduplication_key,
+        connection_failure_data=row.connection_failure_data,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        last_successful_sync_at=row.last_successful_sync_at,
+        last_attempted_sync_at=row.last_attempted_sync_at,
+    )
+
+
+def event(row: StoredEvent) -> CalendarEvent:
+    """An event as the API shows it. The provider's JSON goes into the answer as stored, without being parsed."""
+    return CalendarEvent(
+        id=row.id,
+        calendar_id=row.calendar_id,
+        platform_uuid=row.provider_event_id,
+        meeting_url=row.meeting_url,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        is_deleted=row.is_deleted,
+        attendees=_attendees.decode(row.attendees),
+        ical_uid=row.ical_uid,
+        name=row.title,
+        raw=cast(dict[str, Any], msgspec.Raw(row.raw)),
+        bots=[],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

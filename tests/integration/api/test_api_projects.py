@@ -1,0 +1,74 @@
+"""Projects, keys and signing secrets in the database."""
+
+import pytest
+import sqlalchemy as sa
+
+from calendar_pipeline.db.schema import api_key, project_counter, webhook_secret
+from calendar_pipeline.errors import NotFound, SetupError
+from calendar_pipeline.projects import model, store
+
+BROUGHT = "abcdefghijklmnopqrstuvwxyz012345"
+
+
+def test_a_project_begins_to_count_at_nought(db, clock) -> None:
+    with db.begin() as conn:
+        made = store.create(conn, "ours", now=clock())
+        assert conn.execute(sa.select(project_counter)).all() == [(made.id, 0)]
+        assert store.all_projects(conn) == [made]
+
+
+def test_only_the_digest_of_a_key_is_kept(db, tenant) -> None:
+    with db.begin() as conn:
+        row = conn.execute(sa.select(api_key)).one()
+        assert store.find_key(conn, tenant.key) is not None
+    assert row.key_hash == model.digest(tenant.key)
+    assert row.last_four == tenant.key[-4:]
+    assert tenant.key not in repr(row)
+
+
+def test_a_key_can_be_brought_along_once(db, tenant, stranger, clock) -> None:
+    with db.begin() as conn:
+        made = store.create_key(conn, tenant.id, now=clock(), secret=BROUGHT)
+        assert made.secret == BROUGHT
+        assert BROUGHT not in repr(made)
+        with pytest.raises(SetupError, match="in use"):
+            store.create_key(conn, stranger.id, now=clock(), secret=BROUGHT)
+        found = store.find_key(conn, BROUGHT)
+        assert found == made.key
+        assert made.key in store.keys(conn, tenant.id)
+
+
+def test_keys_belong_to_projects_that_exist(db, clock) -> None:
+    with db.begin() as conn, pytest.raises(NotFound):
+        store.create_key(conn, "proj_nowhere", now=clock())
+
+
+def test_a_revoked_key_is_not_found(db, tenant, stranger, clock) -> None:
+    with db.begin() as conn:
+        key = store.find_key(conn, tenant.key)
+        with pytest.raises(NotFound):
+            store.revoke_key(conn, stranger.id, key.id, now=clock())
+        store.revoke_key(conn, tenant.id, key.id, now=clock())
+        first = clock()
+        clock.pass_by(days=1)
+        store.revoke_key(conn, tenant.id, key.id, now=clock())
+        assert store.find_key(conn, tenant.key) is None
+        assert store.keys(conn, tenant.id)[0].revoked_at == first
+
+
+def test_a_new_signing_secret_retires_the_former(db, tenant, stranger, keyring, clock) -> None:
+    with db.begin() as conn:
+        theirs = store.set_webhook_secret(conn, keyring, stranger.id, now=clock())
+        first = store.set_webhook_secret(conn, keyring, tenant.id, now=clock())
+        second = store.set_webhook_secret(conn, keyring, tenant.id, now=clock(), secret="c2VjcmV0c2VjcmV0c2VjcmV0")
+        assert store.webhook_secrets(conn, keyring, tenant.id) == [second]
+        assert store.webhook_secrets(conn, keyring, stranger.id) == [theirs]
+        sealed = conn.execute(sa.select(webhook_secret.c.secret)).scalars().all()
+    assert len(sealed) == 3
+    assert not any(text.encode() in blob for blob in sealed for text in (first, second, theirs))
+
+
+@pytest.mark.parametrize("secret", ["", "short", "bm90IGxvbmc=", "c2VjcmV0c2VjcmV0c2VjcmV0!", "é" * 40])
+def test_weak_signing_secrets_are_refused(db, tenant, keyring, clock, secret) -> None:
+    with db.begin() as conn, pytest.raises(SetupError):
+        store.set_webhook_secret(conn, keyring, tenant.id, now=clock(), secret=secret)
