@@ -1,0 +1,38 @@
+"""What the assets and sensors of this code location open."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.ingest.read import Ingest
+from calendar_pipeline.settings import Settings
+
+
+class Pipeline(dg.ConfigurableResource["Pipeline"]):
+    """The installation, by its settings (environment or ``.env``)."""
+
+    def settings(self) -> Settings:
+        """Read anew each time: a code server lives long."""
+        return Settings.load()
+
+    @contextmanager
+    def database(self, *, connections: int = 1) -> Generator[Database]:
+        """A database for one tick or run."""
+        from calendar_pipeline import wiring
+
+        with wiring.database(self.settings(), connections=connections) as db:
+            yield db
+
+    @contextmanager
+    def ingest(self, *, run_id: str) -> Generator[Ingest]:
+        """All that a run needs to sync calendars."""
+        from calendar_pipeline import wiring
+        from calendar_pipeline.db import migrate
+
+        settings = self.settings()
+        with wiring.database(settings, connections=settings.sync_threads + 1) as db:
+            migrate.check(db)
+            migrate.prepare_history(db, now=wiring.utc_now())
+            yield wiring.ingest(settings, db, run_id=run_id)

@@ -1,0 +1,70 @@
+"""New and removed calendars become partitions, and syncs that were asked for are run soon.
+
+The sensor is a hint: the database says what is due, and a run claims it there. A lost, doubled or late tick does no
+harm; the schedule finds the rest.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from calendar_pipeline.defs.partitions import calendars, range_tags
+from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.settings import Settings
+
+REQUEST_AGAIN_SECONDS = 300
+"""A request whose run came to nothing is made again after this long; a run key is remembered for ever."""
+
+MOST_AT_ONCE = 25_000
+"""Dagster's bound on dynamic partition requests in a tick."""
+
+
+def build(settings: Settings, job_name: str) -> dg.SensorDefinition:
+    """The sensor, every few seconds."""
+
+    @dg.sensor(
+        name="calendar_sensor",
+        job_name=job_name,
+        minimum_interval_seconds=5,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Registers new and removed calendars as partitions and requests the syncs that are asked for.",
+    )
+    def calendar_sensor(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
+        from calendar_pipeline import wiring
+        from calendar_pipeline.ingest import store
+
+        now = wiring.utc_now()
+        with pipeline.database() as db, db.single() as connection:
+            followed = store.all_calendars(connection)
+            waiting = dict(store.waiting(connection, now=now, limit=MOST_AT_ONCE))
+        known = context.instance.get_dynamic_partitions(str(calendars.name))
+        added = sorted(set(followed) - set(known))[:MOST_AT_ONCE]
+        removed = sorted(set(known) - set(followed))[:MOST_AT_ONCE]
+        gone = set(removed)
+        order = [key for key in known if key not in gone] + added
+        requests = run_requests(order, waiting, batch=settings.sync_batch_size, now=now)
+        if not (added or removed or requests):
+            return dg.SkipReason("Nothing new, nothing asked for.")
+        return dg.SensorResult(
+            run_requests=requests,
+            dynamic_partitions_requests=[
+                *([calendars.build_add_request(added)] if added else []),
+                *([calendars.build_delete_request(removed)] if removed else []),
+            ],
+        )
+
+    return calendar_sensor
+
+
+def run_requests(order: Sequence[str], waiting: Mapping[str, int], *, batch: int, now: datetime) -> list[dg.RunRequest]:
+    """Runs that cover every waiting calendar (id → generation asked for), `order` being Dagster's order of keys."""
+    asked = [key for key in order if key in waiting]
+    requests: list[dg.RunRequest] = []
+    for start in range(0, len(asked), batch):
+        keys = asked[start : start + batch]
+        digest = hashlib.sha256(",".join(f"{key}:{waiting[key]}" for key in keys).encode()).hexdigest()[:16]
+        period = int(now.timestamp()) // REQUEST_AGAIN_SECONDS
+        requests.append(dg.RunRequest(run_key=f"{digest}@{period}", tags=range_tags(keys[0], keys[-1], cause="asked")))
+    return requests

@@ -1,0 +1,115 @@
+"""Schedule and sensor: which runs they ask for, and which partitions they keep."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.defs.partitions import CAUSE, RANGE_END, RANGE_START, calendars
+from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.defs.sensors import run_requests
+from calendar_pipeline.definitions import defs as load
+from calendar_pipeline.secrets.keyring import generate
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def repository(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> dg.RepositoryDefinition:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CALENDAR_PIPELINE_KEYS", generate("tick"))
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("SYNC_BATCH_SIZE", "3")
+    return load().get_repository_def()
+
+
+def _follow(db: Database, *ids: str, due: bool = True) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text("INSERT INTO project (id, name) VALUES ('p', 'p') ON CONFLICT DO NOTHING"))
+        for key in ids:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO calendar (id, project_id, platform, client_id, client_secret, refresh_token, "
+                    "updated_at, next_sync_at, synced_gen) "
+                    "VALUES (:id, 'p', 'google', 'c', '', '', now(), 'epoch', :synced)"
+                ),
+                {"id": key, "synced": 0 if due else 1},
+            )
+
+
+def _tick(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
+    sensor = repository.get_sensor_def("calendar_sensor")
+    context = dg.build_sensor_context(instance=instance, repository_def=repository, resources={"pipeline": Pipeline()})
+    result = sensor(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def _schedule(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    schedule = repository.get_schedule_def("sync_schedule")
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NOW)
+    return list(schedule.evaluate_tick(context).run_requests or [])
+
+
+def test_the_schedule_asks_for_a_run_per_batch(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions(str(calendars.name), [f"cal_{n}" for n in range(7)])
+    requests = _schedule(repository, instance)
+    assert [(r.tags[RANGE_START], r.tags[RANGE_END]) for r in requests] == [
+        ("cal_0", "cal_2"),
+        ("cal_3", "cal_5"),
+        ("cal_6", "cal_6"),
+    ]
+    assert len({request.run_key for request in requests}) == 3
+
+
+def test_the_schedule_rests_without_calendars(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> None:
+    assert _schedule(repository, instance) == []
+
+
+def test_new_calendars_become_partitions_and_are_synced(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    _follow(db, "cal_a", "cal_b")
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    [added] = result.dynamic_partitions_requests or []
+    assert list(added.partition_keys) == ["cal_a", "cal_b"]
+    [request] = result.run_requests or []
+    assert (request.tags[RANGE_START], request.tags[RANGE_END], request.tags[CAUSE]) == ("cal_a", "cal_b", "asked")
+
+
+def test_removed_calendars_lose_their_partition(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(str(calendars.name), ["cal_gone"])
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    [removed] = result.dynamic_partitions_requests or []
+    assert isinstance(removed, dg.DeleteDynamicPartitionsRequest)
+    assert list(removed.partition_keys) == ["cal_gone"]
+
+
+def test_nothing_new_asks_for_nothing(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    _follow(db, "cal_a", due=False)
+    instance.add_dynamic_partitions(str(calendars.name), ["cal_a"])
+    assert isinstance(_tick(repository, instance), dg.SkipReason)
+
+
+def test_a_request_is_made_once_until_it_is_old() -> None:
+    """A run key is remembered for ever, also that of a run that came to nothing."""
+    order, waiting = ["a", "b", "c"], {"a": 1, "c": 4}
+    first = run_requests(order, waiting, batch=10, now=NOW)
+    soon = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=30))
+    later = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=301))
+    more = run_requests(order, {"a": 2, "c": 4}, batch=10, now=NOW)
+    assert first[0].run_key == soon[0].run_key
+    assert len({first[0].run_key, later[0].run_key, more[0].run_key}) == 3
+    assert (first[0].tags[RANGE_START], first[0].tags[RANGE_END]) == ("a", "c")
+
+
+def test_waiting_calendars_without_a_partition_yet_wait_for_the_next_tick() -> None:
+    assert run_requests([], {"unknown": 1}, batch=10, now=NOW) == []
