@@ -1,0 +1,264 @@
+"""Everything on one machine: PostgreSQL, sandbox, API, Dagster, and a demo calendar on its way through them.
+
+Development's front door. Production runs the same parts under its own supervisor.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from calendar_pipeline import wiring
+from calendar_pipeline.db import embedded, migrate
+from calendar_pipeline.db.connect import Database, dagster_url
+from calendar_pipeline.errors import SetupError
+from calendar_pipeline.projects import store as projects
+from calendar_pipeline.secrets import keyfile
+from calendar_pipeline.settings import UP_NOTE, Settings
+from calendar_pipeline.supervise import Supervisor, require_free
+
+START_SECONDS = 120.0
+DEMO = "demo"
+DAGSTER_DATABASE = "dagster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the parts answer."""
+
+    api: str
+    dagster: str
+    sandbox: str
+
+
+class _Stopped(Exception):
+    """Someone asked us to stop."""
+
+
+def run(settings: Settings, *, with_sandbox: bool = True) -> int:
+    """Start everything, say when it is ready, and stay until stopped; returns the exit code."""
+    _require_ports(settings, with_sandbox=with_sandbox)
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    supervisor = Supervisor()
+    try:
+        return _run(settings, supervisor, stopping, with_sandbox=with_sandbox)
+    except _Stopped:
+        return 0
+    finally:
+        supervisor.say("up", "stopping")
+        supervisor.stop()
+
+
+def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, *, with_sandbox: bool) -> int:
+    if not keyfile.file(settings).exists() and settings.calendar_pipeline_keys is None:
+        keyfile.load(settings)
+        supervisor.say("up", f"made a key for secrets at rest: {keyfile.file(settings)} (keep it; mode 0600)")
+    supervisor.say("up", "starting PostgreSQL")
+    url = wiring.database_url(settings)
+    with Database(url, connections=2) as db:
+        migrate.upgrade(db)
+        demo_key = _demo_key(settings, db)
+    at = Addresses(
+        api=f"http://{settings.api_host}:{settings.api_port}",
+        dagster=f"http://{settings.dagster_host}:{settings.dagster_port}",
+        sandbox=settings.sandbox_url,
+    )
+    env = environment(settings, url, at, with_sandbox=with_sandbox)
+    _note(settings, at, with_sandbox=with_sandbox)
+    python = sys.executable
+    if with_sandbox:
+        supervisor.start(
+            "sandbox",
+            [python, "-m", "calendar_pipeline.cli", "sandbox", "serve", "--host", settings.sandbox_host,
+             "--port", str(settings.sandbox_port), "--state", str(settings.state_dir / "sandbox.json"), "--demo"],
+            env,
+        )  # fmt: skip
+    supervisor.start(
+        "api",
+        [python, "-m", "uvicorn", "api.asgi:app", "--host", settings.api_host, "--port", str(settings.api_port),
+         "--no-server-header", "--no-access-log", "--log-level", "warning"],
+        env,
+    )  # fmt: skip
+    supervisor.start(
+        "daemon", [python, "-m", "dagster._daemon", "run", "-w", "workspace.yaml", "--log-level", "warning"], env
+    )
+    supervisor.start(
+        "dagster",
+        [python, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", settings.dagster_host,
+         "-p", str(settings.dagster_port), "--dagster-log-level", "warning"],
+        env,
+    )  # fmt: skip
+    watch = _Watch(supervisor, stopping)
+    if with_sandbox:
+        watch.until("the sandbox", lambda: _answers(f"{at.sandbox}/_sandbox/calendars"))
+    watch.until("the API", lambda: _answers(f"{at.api}/readyz"))
+    watch.until("Dagster", lambda: _answers(f"{at.dagster}/server_info"))
+    if with_sandbox:
+        calendar = _follow_demo(at, demo_key)
+        watch.until(
+            "the demo calendar's first sync by a Dagster run",
+            lambda: _get(f"{at.api}/api/v1/calendars/{calendar}", demo_key)["last_successful_sync_at"] is not None,
+        )
+    supervisor.say(
+        "up",
+        f"ready: Dagster {at.dagster} · API {at.api}/api/v1 · "
+        + (f"sandbox {at.sandbox} · " if with_sandbox else "")
+        + f"demo key {demo_key}",
+    )
+    while not stopping.wait(0.5):
+        if (child := supervisor.dead()) is not None:
+            supervisor.say("up", f"{child.name} ended with code {child.process.returncode}; stopping the rest")
+            return 1
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    supervisor: Supervisor
+    stopping: threading.Event
+
+    def until(self, what: str, answers: Callable[[], bool]) -> None:
+        """Wait for `what`; raises SetupError if it does not come or a child ends, _Stopped if we are to stop."""
+        self.supervisor.say("up", f"waiting for {what}")
+        deadline = time.monotonic() + START_SECONDS
+        while not answers():
+            if self.stopping.wait(0.25):
+                raise _Stopped
+            if (child := self.supervisor.dead()) is not None:
+                raise SetupError(f"{child.name} ended with code {child.process.returncode}; its last lines say why.")
+            if time.monotonic() > deadline:
+                raise SetupError(f"{what} did not come up within {START_SECONDS:.0f} s; see the lines above.")
+
+
+def environment(settings: Settings, database_url: str, at: Addresses, *, with_sandbox: bool) -> dict[str, str]:
+    """What the parts need to know, on top of the environment that we were started with."""
+    state = settings.state_dir.resolve()
+    home = state / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    link = home / "dagster.yaml"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("dagster.yaml").resolve())
+    return {
+        **os.environ,
+        "STATE_DIR": str(state),
+        "DATABASE_URL": database_url,
+        "DAGSTER_POSTGRES_URL": _dagster_database(settings, database_url),
+        "DAGSTER_HOME": str(home),
+        **DAGSTER_ENVIRONMENT,
+        **(providers(at) if with_sandbox else {}),
+    }
+
+
+def providers(at: Addresses) -> dict[str, str]:
+    """The provider addresses that lead to the sandbox."""
+    return {"GOOGLE_API_BASE_URL": f"{at.sandbox}/google", "GOOGLE_TOKEN_URL": f"{at.sandbox}/google/token"}
+
+
+def _note(settings: Settings, at: Addresses, *, with_sandbox: bool) -> None:
+    """Leave word for commands in other terminals; see `Settings.load`."""
+    lines = {
+        "API_PORT": settings.api_port,
+        "DAGSTER_PORT": settings.dagster_port,
+        "SANDBOX_PORT": settings.sandbox_port,
+        **(providers(at) if with_sandbox else {}),
+    }
+    text = "".join(f"{name}={value}\n" for name, value in lines.items())
+    (settings.state_dir / UP_NOTE).write_text("# Written by calendar-pipeline up.\n" + text)
+
+
+DAGSTER_ENVIRONMENT: Mapping[str, str] = {
+    # One planned event per asset and run instead of one per partition: minutes against seconds for a full cycle.
+    "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",
+}
+
+
+def _dagster_database(settings: Settings, database_url: str) -> str:
+    if settings.dagster_postgres_url is not None:
+        return dagster_url(settings.dagster_postgres_url.get_secret_value())
+    embedded.create_database(database_url, DAGSTER_DATABASE)
+    return dagster_url(make_url(database_url).set(database=DAGSTER_DATABASE))
+
+
+def _require_ports(settings: Settings, *, with_sandbox: bool) -> None:
+    wanted = [
+        ("the API", settings.api_host, settings.api_port, "--api-port", "API_PORT"),
+        ("the Dagster UI", settings.dagster_host, settings.dagster_port, "--dagster-port", "DAGSTER_PORT"),
+    ]
+    if with_sandbox:
+        wanted.append(("the sandbox", settings.sandbox_host, settings.sandbox_port, "--sandbox-port", "SANDBOX_PORT"))
+    for what, host, port, flag, variable in wanted:
+        require_free(host, port, what=what, flag=flag, variable=variable)
+
+
+def _demo_key(settings: Settings, db: Database) -> str:
+    """The API key of the project ``demo``: made on first start, kept in the state directory for the next ones."""
+    path = settings.state_dir / "demo-key"
+    now = wiring.utc_now()
+    with db.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": migrate.LOCK})
+        if path.exists() and (key := path.read_text().strip()) and projects.find_key(connection, key) is not None:
+            return key
+        existing = [project for project in projects.all_projects(connection) if project.name == DEMO]
+        project = existing[0] if existing else projects.create(connection, DEMO, now=now)
+        secret = projects.create_key(connection, project.id, now=now).secret
+    path.touch(mode=0o600)
+    path.write_text(secret + "\n")
+    return secret
+
+
+def _follow_demo(at: Addresses, key: str) -> str:
+    """The demo calendar's id; it is created on first start."""
+    found = _get(f"{at.api}/api/v1/calendars?deduplication_key={DEMO}", key)["results"]
+    if isinstance(found, list) and found:
+        return str(found[0]["id"])
+    body = {
+        "platform": "google",
+        "client_id": "sandbox-client",
+        "client_secret": "sandbox-secret",
+        "refresh_token": "sandbox-demo-refresh-token",
+        "deduplication_key": DEMO,
+    }
+    return str(_request(f"{at.api}/api/v1/calendars", key, body)["id"])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _get(url: str, key: str) -> dict[str, object]:
+    return _request(url, key, None)
+
+
+def _request(url: str, key: str, body: Mapping[str, object] | None) -> dict[str, object]:
+    request = urllib.request.Request(
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"authorization": f"Token {key}", "content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as refused:
+        raise SetupError(f"The API answered {refused.code} to {request.get_method()} {url}.") from None
