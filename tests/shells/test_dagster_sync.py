@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.definitions import defs as load
 from calendar_pipeline.defs import batch_events
 from calendar_pipeline.defs.assets import EVENT_HISTORY, PROVIDER_EVENTS, SYNC_CYCLE
 from calendar_pipeline.defs.partitions import calendars, range_tags
-from calendar_pipeline.definitions import defs as load
 from calendar_pipeline.secrets.keyring import generate
 from sandbox.replies import Credentials
 from sandbox.server import Running, running

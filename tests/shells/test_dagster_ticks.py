@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.definitions import defs as load
 from calendar_pipeline.defs.partitions import CAUSE, RANGE_END, RANGE_START, calendars
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.defs.sensors import run_requests
-from calendar_pipeline.definitions import defs as load
 from calendar_pipeline.secrets.keyring import generate
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -53,7 +53,9 @@ def _schedule(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance)
     return list(schedule.evaluate_tick(context).run_requests or [])
 
 
-def test_the_schedule_asks_for_a_run_per_batch(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> None:
+def test_the_schedule_asks_for_a_run_per_batch(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
+) -> None:
     instance.add_dynamic_partitions(str(calendars.name), [f"cal_{n}" for n in range(7)])
     requests = _schedule(repository, instance)
     assert [(r.tags[RANGE_START], r.tags[RANGE_END]) for r in requests] == [
@@ -64,7 +66,9 @@ def test_the_schedule_asks_for_a_run_per_batch(repository: dg.RepositoryDefiniti
     assert len({request.run_key for request in requests}) == 3
 
 
-def test_the_schedule_rests_without_calendars(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> None:
+def test_the_schedule_rests_without_calendars(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
+) -> None:
     assert _schedule(repository, instance) == []
 
 

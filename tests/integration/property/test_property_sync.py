@@ -88,13 +88,15 @@ class SyncMachine(RuleBasedStateMachine):
         self.world.set_clock(self.clock.now, frozen=True)
 
     def _some_event(self, pick: int, *, instances: bool) -> str | None:
-        """An event, series or instance that the provider shows in the months around now: the `pick`-th, going round."""
+        """The `pick`-th event, series or instance, going round, that the provider shows in the months around now."""
         shown = self.world.listing(
             self.provider_id,
             time_min=self.clock.now - timedelta(days=40),
             time_max=self.clock.now + timedelta(days=80),
         )
-        ids = dict.fromkeys(str(item["id"] if instances else item.get("recurringEventId", item["id"])) for item in shown)
+        ids = dict.fromkeys(
+            str(item["id"] if instances else item.get("recurringEventId", item["id"])) for item in shown
+        )
         return list(ids)[pick % len(ids)] if ids else None
 
     def _edit(self, operation: Callable[..., object], *arguments: object, **more: object) -> None:
@@ -193,9 +195,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule()
     def cursor_is_lost(self) -> None:
         with self.db.begin() as connection:
-            connection.execute(
-                sa.text("UPDATE calendar SET sync_token = NULL WHERE id = :id"), {"id": self.calendar}
-            )
+            connection.execute(sa.text("UPDATE calendar SET sync_token = NULL WHERE id = :id"), {"id": self.calendar})
 
     @rule(kind=st.sampled_from(["server_error", "unavailable", "rate_limit", "truncated", "html_ok", "reset"]))
     def provider_fails(self, kind: str) -> None:

@@ -252,8 +252,8 @@ COMMENT ON COLUMN quarantined_event.raw IS 'the provider''s JSON, ASCII, cut at 
 HISTORY = """
 CREATE FUNCTION event_history_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_setting('calendar_pipeline.retention', true) = 'on' THEN
-        RETURN COALESCE(OLD, NEW);
+    IF TG_OP <> 'UPDATE' AND current_setting('calendar_pipeline.retention', true) = 'on' THEN
+        RETURN OLD;
     END IF;
     RAISE EXCEPTION 'event_history is append-only: % refused', TG_OP USING ERRCODE = 'restrict_violation';
 END $$;
@@ -280,11 +280,11 @@ BEGIN
         high := low + make_interval(months => 1);
         part := 'event_history_' || to_char(low, 'YYYY_MM');
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        PERFORM pg_advisory_xact_lock(1128353872);
+        -- One at a time; and rows that others are just writing there must not fall between the copy and the deletion.
+        -- Only the lock of a table, and no advisory one, makes the next line see what others have committed.
+        LOCK TABLE event_history_default IN ACCESS EXCLUSIVE MODE;
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
         EXECUTE format('CREATE TABLE %I (LIKE event_history INCLUDING ALL)', part);
-        -- Rows that others are just writing there must not fall between the copy and the deletion.
-        LOCK TABLE event_history_default IN ACCESS EXCLUSIVE MODE;
         EXECUTE format('INSERT INTO %I SELECT * FROM event_history_default WHERE recorded_at >= %L AND recorded_at < %L',
                        part, low::timestamp AT TIME ZONE 'UTC', high::timestamp AT TIME ZONE 'UTC');
         PERFORM set_config('calendar_pipeline.retention', 'on', true);
