@@ -14,6 +14,8 @@ from rich.table import Table
 
 from bench.fleet import Fleet, fleet
 from calendar_pipeline.ingest import run
+from sandbox.client import Client
+from sandbox.replies import Credentials
 
 out = Console(width=120)
 
@@ -87,11 +89,16 @@ def step(table: Table, bench: Fleet, events: int, threads: int) -> None:
 
 
 def touch(bench: Fleet, count: int) -> None:
-    """Retitle an event in the middle of each of the first `count` calendars."""
+    """Change the first `count` calendars."""
     for one in bench.made[:count]:
-        rows = bench.sandbox.events(one.calendar_id)
-        event = rows[len(rows) // 2]
-        bench.sandbox.retitle_event(one.calendar_id, str(event["id"]), "changed")
+        touch_one(bench.sandbox, one)
+
+
+def touch_one(sandbox: Client, one: Credentials) -> None:
+    """Retitle an event in the middle of the calendar."""
+    rows = sandbox.events(one.calendar_id)
+    event = rows[len(rows) // 2]
+    sandbox.retitle_event(one.calendar_id, str(event["id"]), f"changed {time.time()}")
 
 
 if __name__ == "__main__":
