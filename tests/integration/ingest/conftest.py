@@ -1,0 +1,259 @@
+"""A calendar at the provider sandbox, followed by us: real HTTP, real PostgreSQL, a clock that stands."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from calendar_pipeline.calendars import store as calendars
+from calendar_pipeline.calendars.model import CalendarPatch, NewCalendar
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.history import proof
+from calendar_pipeline.ingest.read import Ingest
+from calendar_pipeline.ingest.run import Outcome, sync_many
+from calendar_pipeline.projects import store as projects
+from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.transport import Answer, Transport
+from calendar_pipeline.secrets.keyring import KeyRing
+from sandbox.google.model import State
+from sandbox.replies import Credentials
+from sandbox.server import running
+from sandbox.world import World
+
+Rewrite = Callable[[str, Answer], Answer]
+
+
+class Tampered(Transport):
+    """The real transport; what comes over it can be rewritten on its way."""
+
+    rewrite: Rewrite | None = None
+
+    def request(self, method: str, url: str, **more: Any) -> Answer:
+        answer = super().request(method, url, **more)
+        return self.rewrite(url, answer) if self.rewrite is not None else answer
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A calendar as Google knows it and as we do."""
+
+    id: str
+    project: str
+    google: Credentials
+
+    @property
+    def at_google(self) -> str:
+        return self.google.calendar_id
+
+
+@dataclass
+class Bench:
+    """What a test of a sync does and looks at."""
+
+    db: Database
+    world: World
+    clock: Any
+    keyring: KeyRing
+    transport: Tampered
+    ingest: Ingest
+    project: str
+    cal: Followed = field(init=False)
+    """The calendar that most tests are about."""
+
+    def __post_init__(self) -> None:
+        self.cal = self.follow()
+
+    def follow(self, **given: Any) -> Followed:
+        """A new calendar at Google, followed."""
+        made = self.world.create_calendar(**given)
+        new = NewCalendar(
+            platform="google",
+            client_id=made.client_id,
+            client_secret=made.client_secret,
+            refresh_token=made.refresh_token,
+            platform_uuid=made.calendar_id,
+        )
+        with self.db.begin() as connection:
+            row = calendars.create(connection, self.keyring, self.project, new, now=self.clock())
+        return Followed(row.id, self.project, made)
+
+    def add(self, title: str = "Meeting", start: str = "2026-11-24T15:00", **given: Any) -> str:
+        """A new event of the calendar at Google; its id."""
+        return str(self.world.create_event(self.cal.at_google, title=title, start=start, **given)["id"])
+
+    def sync_all(self, *ours: Followed, ingest: Ingest | None = None, **how: Any) -> list[Outcome]:
+        how = {"threads": 1, **how}
+        return list(sync_many(ingest or self.ingest, [one.id for one in ours], **how))
+
+    def sync(self, *, full: bool = False, ingest: Ingest | None = None) -> Outcome:
+        """Sync the calendar now, due or not."""
+        [outcome] = self.sync_all(self.cal, regardless=True, full=full, ingest=ingest)
+        return outcome
+
+    def tick(self, **passed: float) -> list[Outcome]:
+        """What a schedule does once this time has passed: sync it if it is due."""
+        self.clock.pass_by(**passed)
+        return self.sync_all(self.cal)
+
+    def patch(self, **change: Any) -> None:
+        """What PATCH of the calendar does: another sync is asked for."""
+        with self.db.begin() as connection:
+            calendars.patch(
+                connection, self.keyring, self.project, self.cal.id, CalendarPatch(**change), now=self.clock()
+            )
+
+    def forget(self) -> None:
+        """What DELETE of the calendar does."""
+        with self.db.begin() as connection:
+            calendars.delete(connection, self.project, self.cal.id)
+
+    def crashing(self, point: str, what: Callable[[], object], **more: Any) -> Ingest:
+        """The same, but `what` happens at a point of the sync."""
+        return replace(self.ingest, crash=lambda at: what() if at == point else None, **more)
+
+    def asked(self) -> dict[str, int]:
+        """Requests by endpoint since the last look."""
+        asked = self.world.stats().requests
+        self.world.reset_stats()
+        return asked
+
+    # -- what is in the database ---------------------------------------------------------------------------
+
+    def rows(self, query: str, **parameters: object) -> list[Any]:
+        with self.db.single() as connection:
+            return list(connection.execute(sa.text(query), {"cal": self.cal.id, **parameters}).mappings())
+
+    def execute(self, statement: str, **parameters: object) -> None:
+        with self.db.single() as connection:
+            connection.execute(sa.text(statement), {"cal": self.cal.id, **parameters})
+
+    @property
+    def row(self) -> Any:
+        """The calendar's row."""
+        [row] = self.rows("SELECT * FROM calendar WHERE id = :cal")
+        return row
+
+    def events(self) -> dict[str, Any]:
+        """Rows of events by Google's id."""
+        found = self.rows("SELECT * FROM calendar_event WHERE calendar_id = :cal")
+        return {row["provider_event_id"]: row for row in found}
+
+    def live(self) -> dict[str, str | None]:
+        """Titles of events that are not deleted, by Google's id."""
+        return {key: row["title"] for key, row in self.events().items() if not row["is_deleted"]}
+
+    def history(self, since: int = 0) -> list[Any]:
+        return self.rows(
+            "SELECT * FROM event_history WHERE calendar_id = :cal AND seq > :since ORDER BY seq", since=since
+        )
+
+    def runs(self) -> list[Any]:
+        return self.rows("SELECT * FROM sync_run WHERE calendar_id = :cal ORDER BY id")
+
+    def quarantined(self) -> dict[str, str]:
+        """Reasons by Google's id."""
+        found = self.rows("SELECT provider_event_id, reason FROM quarantined_event WHERE calendar_id = :cal")
+        return {row["provider_event_id"]: row["reason"] for row in found}
+
+
+@dataclass
+class _Served:
+    world: World
+    url: str
+    token_url: str
+
+
+class _Now:
+    """The clock of whichever test is running."""
+
+    clock: Callable[[], datetime]
+
+    def __call__(self) -> datetime:
+        return self.clock()
+
+
+@pytest.fixture(scope="session")
+def _now() -> _Now:
+    return _Now()
+
+
+@pytest.fixture(scope="session")
+def _served(_now: _Now) -> Iterator[_Served]:
+    with running(World(State(epoch="none"), clock=_now)) as sandbox:
+        yield _Served(sandbox.world, f"{sandbox.url}/google", sandbox.token_url)
+
+
+@pytest.fixture(scope="session")
+def _transport() -> Iterator[Tampered]:
+    transport = Tampered(timeout=5)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> str:
+    """One database for all of these tests; each starts with it empty."""
+    return new_database()
+
+
+@pytest.fixture(scope="session")
+def _pool(database_url: str) -> Iterator[Database]:
+    with Database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def db(_pool: Database) -> Database:
+    with _pool.begin() as connection:
+        connection.execute(sa.text("SET LOCAL calendar_pipeline.retention = 'on'"))
+        for table in ("event_history", "sync_run", "project"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+    return _pool
+
+
+@pytest.fixture
+def world(_served: _Served, _now: _Now, clock: Any, request: pytest.FixtureRequest) -> World:
+    """A provider that knows nothing yet and whose time is the test's."""
+    _now.clock = clock
+    _served.world.state = State(epoch=request.node.nodeid)
+    _served.world.clear_faults()
+    _served.world.reset_stats()
+    return _served.world
+
+
+@pytest.fixture
+def google(_served: _Served, _transport: Tampered, clock: Any) -> GoogleCalendar:
+    return GoogleCalendar(_transport, api_base_url=_served.url, token_url=_served.token_url, clock=clock)
+
+
+@pytest.fixture
+def bench(
+    db: Database, world: World, google: GoogleCalendar, _transport: Tampered, clock: Any, keyring: KeyRing
+) -> Iterator[Bench]:
+    """A followed calendar. Afterwards the history must replay to the current events, without a hole."""
+    _transport.rewrite = None
+    with db.begin() as connection:
+        project = projects.create(connection, "ours", now=clock())
+    yield Bench(
+        db=db,
+        world=world,
+        clock=clock,
+        keyring=keyring,
+        transport=_transport,
+        project=project.id,
+        ingest=Ingest(
+            db=db,
+            providers={"google": google},
+            keyring=keyring,
+            clock=clock,
+            interval=timedelta(minutes=30),
+            buffer=timedelta(days=8),
+            lease=timedelta(minutes=5),
+        ),
+    )
+    with db.begin() as connection:
+        assert proof.replay_differences(connection) == []
+        assert proof.holes(connection) == []

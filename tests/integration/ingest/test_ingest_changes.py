@@ -1,0 +1,337 @@
+"""What happens in a calendar arrives in the history: once, in order, with what was before."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from calendar_pipeline.providers.transport import Answer
+
+WEEKLY = ["RRULE:FREQ=WEEKLY"]
+TEN_WEEKS = ["RRULE:FREQ=WEEKLY;COUNT=10"]
+DAILY = ["RRULE:FREQ=DAILY"]
+
+
+def kinds(rows: list[Any]) -> list[tuple[str, str]]:
+    return [(row["provider_event_id"], row["change"]) for row in rows]
+
+
+def test_the_first_sync_records_what_is_there(bench: Any) -> None:
+    single = bench.add("Single")
+    series = bench.add("Weekly", start="2026-11-25T10:00", recurrence=WEEKLY)
+    bench.add("Far off", start="2027-03-01T10:00")
+    bench.add("Long ago", start="2026-11-01T10:00")
+    outcome = bench.sync()
+    assert (outcome.status, outcome.mode, outcome.why) == ("synced", "listing", "first")
+    weekly = [f"{series}_2026{day}T090000Z" for day in ("1125", "1202", "1209", "1216", "1223")]
+    assert sorted(bench.live()) == sorted([single, *weekly])
+    history = bench.history()
+    assert [(row["seq"], row["version"], row["change"]) for row in history] == [
+        (seq, 1, "created") for seq in range(1, 7)
+    ]
+    assert {row["provider_event_id"]: row["title"] for row in history} == bench.live()
+    assert all((row["changed"], row["before"]) == ([], {}) for row in history)
+
+
+def test_a_first_sync_leaves_the_calendar_ready_for_the_next(bench: Any) -> None:
+    bench.sync()
+    row, now = bench.row, bench.clock()
+    assert (row["state"], row["failures"], row["requested_gen"], row["synced_gen"]) == ("connected", 0, 1, 1)
+    assert row["last_successful_sync_at"] == row["last_attempted_sync_at"] == now
+    assert row["next_sync_at"] == now + timedelta(minutes=25)
+    assert (row["held_from"], row["held_until"]) == (now - timedelta(days=1), now + timedelta(days=36))
+    assert row["sync_token"]
+    assert row["lease_token"] is None
+    [run] = bench.runs()
+    assert (run["outcome"], run["mode"], run["why"], run["requests"], run["pages"]) == (
+        "synced",
+        "listing",
+        "first",
+        2,
+        1,
+    )
+
+
+def test_a_sync_without_news_costs_one_request_and_four_statements_at_most(bench: Any) -> None:
+    bench.add()
+    bench.sync()
+    bench.asked()
+    before = bench.db.statements
+    [outcome] = bench.tick(minutes=25)
+    assert bench.asked() == {"events.list": 1}
+    assert bench.db.statements - before <= 4
+    assert (outcome.status, outcome.mode, outcome.why, outcome.items) == ("synced", "incremental", "changes", 0)
+    assert len(bench.history()) == 1
+
+
+def test_a_calendar_is_left_alone_until_it_is_due(bench: Any) -> None:
+    bench.sync()
+    bench.asked()
+    assert bench.tick(minutes=24) == []
+    assert bench.asked() == {}
+    assert len(bench.tick(minutes=1)) == 1
+
+
+def test_a_changed_event_is_recorded_with_what_was_before(bench: Any) -> None:
+    event = bench.add("Before")
+    bench.sync()
+    bench.world.retitle_event(bench.cal.at_google, event, "After")
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.updated, outcome.changes) == (1, 1)
+    created, updated = bench.history()
+    assert (updated["change"], updated["version"], updated["title"]) == ("updated", 2, "After")
+    assert updated["event_id"] == created["event_id"]
+    assert updated["changed"] == ["title", "raw"]
+    assert updated["before"] == {"title": "Before", "raw": {"summary": "Before"}}
+    assert updated["recorded_at"] == bench.clock()
+    assert updated["sync_run_id"] == bench.runs()[-1]["id"]
+
+
+def test_an_event_that_was_touched_but_not_changed_is_not_recorded(bench: Any) -> None:
+    event = bench.add("Same")
+    bench.sync()
+    bench.world.retitle_event(bench.cal.at_google, event, "Same")
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.items, outcome.changes) == (1, 0)
+    assert bench.events()[event]["updated_at"] == bench.clock() - timedelta(minutes=25)
+
+
+def test_an_answer_to_the_invitation_is_a_change(bench: Any) -> None:
+    event = bench.add(attendees=["guest@example.com"], organizer="boss@example.com")
+    bench.sync()
+    bench.world.respond(bench.cal.at_google, event, "declined")
+    bench.tick(minutes=25)
+    updated = bench.history()[-1]
+    assert updated["own_response"] == "declined"
+    assert updated["before"]["own_response"] == "accepted"
+    assert "attendees" in updated["changed"]
+
+
+@pytest.mark.parametrize("tombstones", ["id", "full"])
+def test_a_deleted_event_stays_as_deleted_and_comes_back_under_its_id(bench: Any, tombstones: str) -> None:
+    bench.world.set_switches({"tombstones": tombstones})
+    event = bench.add("Here")
+    bench.sync()
+    ours = bench.events()[event]["id"]
+    bench.world.cancel_event(bench.cal.at_google, event)
+    bench.tick(minutes=25)
+    assert bench.live() == {}
+    assert bench.events()[event]["title"] == "Here"
+    bench.world.restore_event(bench.cal.at_google, event)
+    bench.tick(minutes=25)
+    assert bench.live() == {event: "Here"}
+    created, deleted, restored = bench.history()
+    assert {row["event_id"] for row in (created, deleted, restored)} == {ours}
+    assert (deleted["change"], deleted["changed"], deleted["before"]) == (
+        "deleted",
+        ["is_deleted"],
+        {"is_deleted": False},
+    )
+    assert (restored["change"], restored["version"], restored["is_deleted"]) == ("restored", 3, False)
+    assert restored["before"] == {"is_deleted": True}
+
+
+def test_an_event_restored_with_other_content_tells_both(bench: Any) -> None:
+    event = bench.add("Old")
+    bench.sync()
+    bench.world.cancel_event(bench.cal.at_google, event)
+    bench.tick(minutes=25)
+    bench.world.restore_event(bench.cal.at_google, event)
+    bench.world.retitle_event(bench.cal.at_google, event, "New")
+    bench.tick(minutes=25)
+    restored = bench.history()[-1]
+    assert restored["changed"] == ["is_deleted", "title", "raw"]
+    assert restored["before"]["title"] == "Old"
+
+
+def test_an_event_moved_out_of_the_window_stays_live_with_its_new_times_and_comes_back(bench: Any) -> None:
+    event = bench.add("Traveller")
+    bench.add("Neighbour")
+    bench.sync()
+    bench.world.move_event(bench.cal.at_google, event, to="2027-06-01T10:00")
+    outcome = bench.sync(full=True)
+    assert bench.asked()["events.get"] == 1
+    assert (outcome.updated, outcome.deleted) == (1, 0)
+    moved = bench.events()[event]
+    assert (moved["is_deleted"], moved["starts_at"]) == (False, datetime(2027, 6, 1, 8, tzinfo=UTC))
+    assert bench.sync(full=True).changes == 0
+    bench.world.move_event(bench.cal.at_google, event, to="2026-11-26T10:00")
+    bench.tick(minutes=25)
+    assert bench.events()[event]["starts_at"] == datetime(2026, 11, 26, 9, tzinfo=UTC)
+    assert [change for key, change in kinds(bench.history()) if key == event] == ["created", "updated", "updated"]
+
+
+def test_an_event_moved_out_is_told_incrementally_too(bench: Any) -> None:
+    event = bench.add()
+    bench.sync()
+    bench.world.move_event(bench.cal.at_google, event, to="2027-06-01T10:00")
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.mode, outcome.updated) == ("incremental", 1)
+    assert bench.events()[event]["starts_at"] == datetime(2027, 6, 1, 8, tzinfo=UTC)
+
+
+def test_an_event_moved_into_the_window_is_new(bench: Any) -> None:
+    event = bench.add(start="2027-06-01T10:00")
+    bench.sync()
+    assert bench.live() == {}
+    bench.world.move_event(bench.cal.at_google, event, to="2026-11-26T10:00")
+    bench.tick(minutes=25)
+    assert kinds(bench.history()) == [(event, "created")]
+
+
+def test_a_change_outside_the_window_is_not_ours_to_keep(bench: Any) -> None:
+    event = bench.add(start="2027-06-01T10:00")
+    bench.sync()
+    bench.world.retitle_event(bench.cal.at_google, event, "Still far off")
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.items, outcome.changes) == (1, 0)
+
+
+@pytest.mark.parametrize("told", ["instances", "master", "both"])
+def test_a_deleted_series_takes_its_instances(bench: Any, told: str) -> None:
+    bench.world.set_switches({"deleted_series": told})
+    series = bench.add("Daily", recurrence=DAILY)
+    single = bench.add("Single")
+    bench.sync()
+    bench.world.cancel_event(bench.cal.at_google, series)
+    bench.tick(minutes=25)
+    assert bench.live() == {single: "Single"}
+
+
+def test_a_deleted_series_that_is_missed_by_a_listing_costs_one_look_up(bench: Any) -> None:
+    series = bench.add("Weekly", recurrence=WEEKLY)
+    bench.sync()
+    bench.world.cancel_event(bench.cal.at_google, series)
+    bench.asked()
+    outcome = bench.sync(full=True)
+    assert bench.asked() == {"events.list": 1, "events.get": 1}
+    assert outcome.deleted == 5
+    assert bench.live() == {}
+
+
+def test_missing_instances_of_a_living_series_cost_one_look_up_each_and_one_for_the_series(bench: Any) -> None:
+    series = bench.add("Weekly", recurrence=WEEKLY)
+    bench.sync()
+    bench.world.move_event(bench.cal.at_google, series, by=timedelta(hours=1))
+    bench.asked()
+    outcome = bench.sync(full=True)
+    assert bench.asked() == {"events.list": 1, "events.get": 6}
+    assert (outcome.created, outcome.deleted) == (5, 5)
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["old-ids-announced", "old-ids-silent"])
+def test_a_shifted_series_leaves_no_ghosts(bench: Any, announced: bool) -> None:
+    bench.world.set_switches({"old_id_tombstones": announced})
+    series = bench.add("Weekly", recurrence=TEN_WEEKS)
+    bench.sync()
+    bench.world.move_event(bench.cal.at_google, series, by=timedelta(hours=1))
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.mode, outcome.why) == ("listing", "series_touched")
+    oracle = bench.world.listing(bench.cal.at_google, time_min=bench.row["held_from"], time_max=bench.row["held_until"])
+    assert sorted(bench.live()) == sorted(row["id"] for row in oracle)
+
+
+def test_one_deleted_instance_leaves_the_others(bench: Any) -> None:
+    series = bench.add("Weekly", recurrence=WEEKLY)
+    bench.sync()
+    before = set(bench.live())
+    instance = f"{series}_20261201T140000Z"
+    bench.world.cancel_event(bench.cal.at_google, instance)
+    bench.tick(minutes=25)
+    assert before - set(bench.live()) == {instance}
+
+
+def test_an_untouched_instance_enters_by_the_passing_of_time(bench: Any) -> None:
+    series = bench.add("Weekly", recurrence=WEEKLY)
+    bench.sync()
+    new = f"{series}_20270105T140000Z"
+    assert new not in bench.live()
+    [outcome] = bench.tick(days=8)
+    assert (outcome.mode, outcome.why) == ("listing", "periodic")
+    assert bench.live()[new] == "Weekly"
+    assert outcome.deleted == 0
+
+
+def test_what_is_over_stays_as_it_was(bench: Any) -> None:
+    event = bench.add("Over soon")
+    bench.sync()
+    bench.tick(days=8)
+    assert bench.live() == {event: "Over soon"}
+
+
+def test_an_all_day_event_moves_with_its_calendars_zone(bench: Any) -> None:
+    event = bench.add(start="2026-11-26")
+    bench.sync()
+    bench.world.set_zone(bench.cal.at_google, "America/New_York")
+    [outcome] = bench.tick(minutes=25)
+    assert outcome.why == "zone_changed"
+    assert bench.events()[event]["starts_at"] == datetime(2026, 11, 26, 5, tzinfo=UTC)
+    assert bench.history()[-1]["before"]["starts_at"] == "2026-11-25T23:00:00Z"
+
+
+def test_many_changes_at_once_are_listed(bench: Any) -> None:
+    bench.sync()
+    events = {bench.add(f"No {number}") for number in range(60)}
+    [outcome] = bench.tick(minutes=25)
+    assert (outcome.mode, outcome.why, outcome.created) == ("listing", "many_changes", 60)
+    assert set(bench.live()) == events
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_listing_in_small_pages_is_whole(bench: Any, size: int) -> None:
+    bench.world.set_switches({"page_size": size, "empty_first_page": True})
+    events = {bench.add(f"No {number}") for number in range(5)}
+    outcome = bench.sync()
+    assert set(bench.live()) == events
+    assert outcome.pages == 1 + -(-5 // size)
+
+
+def test_a_listing_that_would_delete_most_is_read_twice(bench: Any) -> None:
+    """An empty answer of a provider in trouble once emptied whole calendars."""
+    events = {bench.add(f"No {number}") for number in range(12)}
+    bench.sync()
+    times = iter([1])
+
+    def emptied(url: str, answer: Answer) -> Answer:
+        if "/events?" not in url or next(times, None) is None:
+            return answer
+        return replace(answer, body=json.dumps({**json.loads(answer.body), "items": []}).encode())
+
+    bench.transport.rewrite = emptied
+    bench.asked()
+    outcome = bench.sync(full=True)
+    assert bench.asked() == {"events.list": 2}
+    assert outcome.changes == 0
+    assert set(bench.live()) == events
+
+
+def test_a_calendar_that_was_really_emptied_is_empty_after_the_second_look(bench: Any) -> None:
+    for number in range(12):
+        bench.add(f"No {number}")
+    bench.sync()
+    for event in bench.live():
+        bench.world.cancel_event(bench.cal.at_google, event)
+    assert bench.sync(full=True).deleted == 12
+    assert bench.live() == {}
+
+
+def test_projects_count_their_history_apart(bench: Any) -> None:
+    other = bench.follow()
+    bench.add()
+    bench.world.create_event(other.at_google, start="2026-11-24T15:00")
+    bench.sync_all(bench.cal, other, regardless=True)
+    found = bench.rows("SELECT seq, calendar_id FROM event_history ORDER BY seq")
+    assert [row["seq"] for row in found] == [1, 2]
+    assert {row["calendar_id"] for row in found} == {bench.cal.id, other.id}
+
+
+def test_whoever_is_interested_is_told_of_changes_and_of_nothing_else(bench: Any) -> None:
+    bench.add()
+    assert bench.sync().unpublished
+    bench.execute("UPDATE calendar SET unpublished = false")
+    assert not bench.sync().unpublished
+    bench.add()
+    assert bench.sync().unpublished
+    assert bench.sync().unpublished
