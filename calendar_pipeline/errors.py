@@ -58,7 +58,7 @@ class AccessRevoked(ProviderError):
     """The user's grant is gone.
 
     With `needs_confirmation` the verdict could still be a mistake of the moment: it counts only when it is
-    given again, ten minutes later or more.
+    given again after `confirm_after` or later.
     """
 
     def __init__(
@@ -68,9 +68,11 @@ class AccessRevoked(ProviderError):
         *,
         body: Mapping[str, object] | None = None,
         needs_confirmation: bool = False,
+        confirm_after: timedelta = timedelta(minutes=10),
     ) -> None:
         super().__init__(code, message, body=body)
         self.needs_confirmation = needs_confirmation
+        self.confirm_after = confirm_after
 
 
 class OperatorMustAct(ProviderError):

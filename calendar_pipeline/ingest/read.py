@@ -89,17 +89,22 @@ def _read_with(
         now=now,
     )
     since = None
-    if why is None and claimed.sync_token is not None:
-        since = Cursor(token=claimed.sync_token, parameters=provider.parameters, time_zone=claimed.time_zone)
-    news = provider.news(grant, claimed.platform_uuid, since=since, window=window, meter=meter)
-    reading = _compare(ingest, claimed, replace(news, why=why) if why else news)
+    if claimed.sync_token is not None and claimed.sync_parameters == provider.parameters:
+        since = Cursor(
+            token=claimed.sync_token,
+            parameters=provider.parameters,
+            time_zone=claimed.time_zone,
+            window=claimed.held,
+        )
+    news = provider.news(grant, claimed.platform_uuid, since=since, window=window, relist=why is not None, meter=meter)
+    reading = _compare(ingest, claimed, replace(news, why=why) if why and news.why == "asked" else news)
     if news.complete is None:
         return reading
     live = [row for row in reading.held if not row.is_deleted and news.complete.overlaps(row.starts_at, row.ends_at)]
     lost = missing(reading.told, reading.held, news.complete)
     if plan.is_suspicious(deletes=len(lost), live=len(live)):
         again = provider.news(grant, claimed.platform_uuid, since=None, window=window, meter=meter)
-        reading = _compare(ingest, claimed, replace(again, why=reading.news.why))
+        reading = _compare(ingest, claimed, replace(again, why=reading.news.why, announced=reading.news.announced))
         lost = missing(reading.told, reading.held, news.complete)
     if not lost:
         return reading

@@ -31,7 +31,7 @@ from calendar_pipeline.history.diff import Change, Difference, Told, diff, diffe
 from calendar_pipeline.ingest import plan, store
 from calendar_pipeline.ingest.read import Ingest, Reading, read
 from calendar_pipeline.ingest.store import Claim
-from calendar_pipeline.providers.port import Meter, Window
+from calendar_pipeline.providers.port import Meter
 
 Status = Literal["synced", "retry", "disconnected", "operator", "unreadable", "bug", "stepped_aside"]
 """How a sync ended. All but ``synced`` and ``stepped_aside`` are failures that someone should see."""
@@ -157,17 +157,15 @@ def sync_calendar(ingest: Ingest, claimed: Claim, *, full: bool = False) -> Outc
 def _write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, started_at: datetime) -> Outcome:
     news, told = reading.news, reading.told
     horizon = plan.horizon(claimed.id, now=started_at, buffer=ingest.buffer)
-    changes = diff(
-        told, reading.held, horizon=news.complete or _held_window(claimed, horizon.window), complete=news.complete
-    )
+    changes = diff(told, reading.held, horizon=news.complete or claimed.held or horizon.window, complete=news.complete)
     differences = _differences(ingest, claimed, changes)
     counts = Counts(**{kind: sum(change.kind == kind for change in changes) for kind in KINDS})
     settles = bool(claimed.quarantined or told.awkward)
     covered: Mapping[str, object] = {}
-    if news.complete:
+    if news.cursor.window is not None and news.cursor.window != claimed.held:
         covered = {
-            "held_from": news.complete.start,
-            "held_until": news.complete.end,
+            "held_from": news.cursor.window.start,
+            "held_until": news.cursor.window.end,
             "relist_at": horizon.relist_at,
         }
     with ingest.db.begin() if changes or settles else ingest.db.single() as connection:
@@ -227,12 +225,6 @@ def _write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, start
         deleted=counts.deleted,
         restored=counts.restored,
     )
-
-
-def _held_window(claimed: Claim, otherwise: Window) -> Window:
-    if claimed.held_from is None or claimed.held_until is None:
-        return otherwise
-    return Window(start=claimed.held_from, end=claimed.held_until)
 
 
 def _differences(ingest: Ingest, claimed: Claim, changes: Sequence[Change]) -> list[Difference]:
@@ -371,13 +363,12 @@ def judge(claimed: Claim, error: ProviderError | CredentialUnreadable, *, now: d
     failures = claimed.failures + 1
     pause = plan.backoff(claimed.id, failures, retry_after=None)
     match error:
-        case AccessRevoked(code=code, needs_confirmation=True) if (
-            claimed.suspected_at is None or now - claimed.suspected_at < plan.CONFIRM_AFTER
+        case AccessRevoked(code=code, needs_confirmation=True, confirm_after=patience) if (
+            claimed.suspected_at is None or now - claimed.suspected_at < patience
         ):
             since = claimed.suspected_at or now
-            return Verdict(
-                status="retry", code=code, wait=max(since + plan.CONFIRM_AFTER - now, pause), suspected_at=since
-            )
+            wait = min(since + patience - now, plan.LONGEST_BACKOFF)
+            return Verdict(status="retry", code=code, wait=max(wait, pause), suspected_at=since)
         case AccessRevoked(code=code):
             return Verdict(status="disconnected", code=code, wait=None)
         case TokenRefused(code=code):

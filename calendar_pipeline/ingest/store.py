@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from calendar_pipeline.db.connect import json_text
 from calendar_pipeline.event import Awkward, Platform
+from calendar_pipeline.providers.port import Window
 
 _CLAIM = sa.text("""
     WITH due AS (
@@ -57,6 +58,13 @@ class Claim:
     quarantined: int
     unpublished: bool
     lease_token: uuid.UUID
+
+    @property
+    def held(self) -> Window | None:
+        """The window that the last listing covered; None before the first."""
+        if self.held_from is None or self.held_until is None:
+            return None
+        return Window(start=self.held_from, end=self.held_until)
 
 
 def claim(

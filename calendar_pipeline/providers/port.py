@@ -48,6 +48,8 @@ class Cursor:
     """Fingerprint of the request parameters that must not change while the token lives."""
     time_zone: str | None = None
     """The calendar's zone when the token was issued; all-day events stand in it."""
+    window: Window | None = None
+    """The window that was listed when the cursor was made; what lies outside need not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,9 @@ class News:
     If None, `items` are only what changed: one left out is as it was."""
     why: str = "changes"
     """``changes`` for an incremental answer, else what made it a listing: ``first``, ``asked``, ``cursor_expired`` …"""
+    announced: frozenset[str] | None = None
+    """For a listing that was compared with the cursor's own answer: ids of events and series which that answer named.
+    Whatever else differs from what we held was kept from us until now. None: no such comparison was made."""
 
 
 class CalendarProvider(Protocol):
@@ -105,8 +110,20 @@ class CalendarProvider(Protocol):
         """A fresh access token."""
         ...
 
-    def news(self, grant: Grant, calendar: str | None, *, since: Cursor | None, window: Window, meter: Meter) -> News:
-        """What changed since the cursor, or all of `window` if there is none or the provider wants a listing."""
+    def news(
+        self,
+        grant: Grant,
+        calendar: str | None,
+        *,
+        since: Cursor | None,
+        window: Window,
+        relist: bool = False,
+        meter: Meter,
+    ) -> News:
+        """What changed since the cursor, or all of `window` if there is none or the provider wants a listing.
+
+        With `relist` it is a listing in any case, and the cursor's answer is read only to compare (`announced`).
+        """
         ...
 
     def look_up(

@@ -7,9 +7,7 @@ HTTP class, then reason, then the safe default: an unknown refusal is our bug, n
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import cast
+from datetime import datetime, timedelta
 
 from calendar_pipeline.errors import (
     AccessRevoked,
@@ -20,6 +18,8 @@ from calendar_pipeline.errors import (
     TokenRefused,
     TryLater,
 )
+from calendar_pipeline.providers.json_values import as_object, mapping, objects, text
+from calendar_pipeline.providers.retry_after import retry_after
 
 RATE_LIMITS = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"}
 OPERATOR = {
@@ -64,12 +64,12 @@ def read(body: bytes) -> Refusal:
         decoded: object = json.loads(body)
     except (ValueError, RecursionError):
         return Refusal(frozenset(), None)
-    error = _mapping(_mapping(decoded).get("error"))
+    error = mapping(as_object(decoded), "error")
     reasons = {
         reason
         for key in ("errors", "details")
-        for entry in _list(error.get(key))
-        if isinstance(reason := _mapping(entry).get("reason"), str)
+        for entry in objects(error, key)
+        if (reason := text(entry, "reason")) is not None
     }
     return Refusal(frozenset(reasons), error or None)
 
@@ -117,7 +117,7 @@ def _forbidden(refusal: Refusal, code: str, headers: Mapping[str, str], *, now: 
 def token_error(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> ProviderError:
     """The error for a refused refresh."""
     try:
-        decoded = _mapping(json.loads(body))
+        decoded = as_object(json.loads(body))
     except (ValueError, RecursionError):
         decoded = {}
     error = decoded.get("error")
@@ -131,27 +131,3 @@ def token_error(status: int, headers: Mapping[str, str], body: bytes, *, now: da
         # The refresh token belongs to another client id: nearly always a wrong configuration of ours.
         return OperatorMustAct(error)
     return ContractBroken(error, f"token endpoint, HTTP {status}")
-
-
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
-    """The Retry-After header (RFC 9110 §10.2.3), seconds or a date, within [0 s, 6 h]; None if absent or nonsense."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        wait = timedelta(seconds=min(int(value[:9]), 86_400))
-    else:
-        try:
-            then = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if then.tzinfo is None:
-            then = then.replace(tzinfo=UTC)
-        wait = then - now
-    return min(max(wait, timedelta()), timedelta(hours=6))
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []

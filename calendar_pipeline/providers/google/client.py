@@ -13,6 +13,7 @@ from typing import Any, cast
 from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
 from calendar_pipeline.event import Item, Platform
 from calendar_pipeline.providers.google import classify, oauth, parse
+from calendar_pipeline.providers.json_values import Json, objects, text
 from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
 from calendar_pipeline.providers.transport import Transport
 
@@ -34,8 +35,6 @@ FIELDS = "timeZone,nextPageToken,nextSyncToken,items"
 
 PARAMETERS = "v1:singleEvents,items"
 """Change it whenever the parameters of the listing change: old sync tokens are then dropped."""
-
-Json = Mapping[str, object]
 
 
 class GoogleCalendar:
@@ -70,9 +69,19 @@ class GoogleCalendar:
         """See `oauth.refresh`."""
         return oauth.refresh(self._transport, self._token_url, credentials, now=now, meter=meter)
 
-    def news(self, grant: Grant, calendar: str | None, *, since: Cursor | None, window: Window, meter: Meter) -> News:
+    def news(
+        self,
+        grant: Grant,
+        calendar: str | None,
+        *,
+        since: Cursor | None,
+        window: Window,
+        relist: bool = False,
+        meter: Meter,
+    ) -> News:
         """Incremental where one page settles it, else a listing of the window; see `needs_listing`."""
         told: list[Item] = []
+        announced: frozenset[str] | None = None
         why = "asked"
         if since is not None:
             try:
@@ -82,32 +91,33 @@ class GoogleCalendar:
             else:
                 told = self._items(page)
                 reason = needs_listing(page, told, zone=since.time_zone)
-                if reason is None:
-                    return News(items=told, cursor=_cursor(page))
-                why = reason
-        return self._listing(grant, calendar, window, meter, told=told, why=why)
+                if reason is None and not relist:
+                    return News(items=told, cursor=_cursor(page, since.window))
+                why = reason or why
+                if relist and "nextPageToken" not in page and reason != "zone_changed":
+                    announced = _named(page)
+        items, last = self._listing(grant, calendar, window, meter)
+        listed = {item.provider_event_id for item in items}
+        elsewhere = [item for item in told if item.provider_event_id not in listed]
+        return News(
+            items=elsewhere + items, cursor=_cursor(last, window), complete=window, why=why, announced=announced
+        )
 
-    def _listing(
-        self, grant: Grant, calendar: str | None, window: Window, meter: Meter, *, told: Sequence[Item], why: str
-    ) -> News:
-        """All pages of the window. What an incremental answer just told of events outside it is kept too."""
+    def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> tuple[list[Item], Json]:
+        """All events of the window, and the last page, which holds the new sync token."""
         asked: dict[str, object] = {"timeMin": _rfc3339(window.start), "timeMax": _rfc3339(window.end)}
         items: list[Item] = []
-        page: Json = {}
         empty = 0
         while True:
             page = self._page(grant, calendar, meter, asked, with_cursor=False)
-            told_now = self._items(page)
-            items.extend(told_now)
+            found = self._items(page)
+            items.extend(found)
             if "nextPageToken" not in page:
-                break
-            empty = 0 if told_now else empty + 1
+                return items, page
+            empty = 0 if found else empty + 1
             if empty > MAX_EMPTY_PAGES or len(items) > MAX_ITEMS:
                 raise TryLater("endless_pages")
             asked = {**asked, "pageToken": page["nextPageToken"]}
-        listed = {item.provider_event_id for item in items}
-        elsewhere = [item for item in told if item.provider_event_id not in listed]
-        return News(items=elsewhere + items, cursor=_cursor(page), complete=window, why=why)
 
     def look_up(
         self, grant: Grant, calendar: str | None, missing: Sequence[Known], *, time_zone: str | None, meter: Meter
@@ -206,10 +216,23 @@ def needs_listing(page: Json, told: Sequence[Item], *, zone: str | None) -> str 
     return None
 
 
-def _cursor(page: Json) -> Cursor:
+def _named(page: Json) -> frozenset[str]:
+    """Ids of the events that an answer tells of, and of their series."""
+    return frozenset(
+        name
+        for raw in objects(page, "items")
+        for key in ("id", "recurringEventId")
+        if (name := text(raw, key)) is not None
+    )
+
+
+def _cursor(page: Json, window: Window | None) -> Cursor:
     zone = page.get("timeZone")
     return Cursor(
-        token=str(page["nextSyncToken"]), parameters=PARAMETERS, time_zone=zone if isinstance(zone, str) else None
+        token=str(page["nextSyncToken"]),
+        parameters=PARAMETERS,
+        time_zone=zone if isinstance(zone, str) else None,
+        window=window,
     )
 
 

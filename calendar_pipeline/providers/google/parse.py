@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from calendar_pipeline.event import Attendee, Awkward, Event, Item, Response, Tombstone
 from calendar_pipeline.meetings import recognise as meetings
 from calendar_pipeline.meetings.model import MeetingLink, Source
+from calendar_pipeline.providers.json_values import Json, mapping, objects, text
 
 LONG_TEXT = 8000
 """Characters kept of a description or title in `raw`."""
@@ -28,8 +29,6 @@ RESPONSES: Mapping[str, Response] = {
     "tentative": "tentative",
     "accepted": "accepted",
 }
-
-Json = Mapping[str, object]
 
 
 class _Unfit(Exception):
@@ -69,34 +68,34 @@ def _event(event_id: str, raw: Json, zone: str | None, hosts: Sequence[str]) -> 
     if (start.date is None) != (end.date is None):
         raise _Unfit("half_all_day")
     people = _people(raw)
-    organizer = _mapping(raw, "organizer")
+    organizer = mapping(raw, "organizer")
     link = _link(raw, hosts)
     cut = {key: value[:LONG_TEXT] for key in ("description", "summary") if isinstance(value := raw.get(key), str)}
     return Event(
         provider_event_id=event_id,
-        ical_uid=_text(raw, "iCalUID"),
-        title=_text(raw, "summary"),
+        ical_uid=text(raw, "iCalUID"),
+        title=text(raw, "summary"),
         starts_at=start.at,
         ends_at=end.at,
         start_date=start.date,
         end_date=end.date,
         start_time=start.shown,
         end_time=end.shown,
-        time_zone=_text(_mapping(raw, "start"), "timeZone") or zone,
+        time_zone=text(mapping(raw, "start"), "timeZone") or zone,
         status="tentative" if raw.get("status") == "tentative" else "confirmed",
         meeting_url=link.found if link else None,
         meeting_link=link.url if link else None,
         meeting_platform=link.platform if link else None,
         meeting_key=link.key if link else None,
-        organizer_email=_text(organizer, "email"),
+        organizer_email=text(organizer, "email"),
         own_response=_own_response(people, organizer),
         attendees=people,
-        series_id=_text(raw, "recurringEventId"),
+        series_id=text(raw, "recurringEventId"),
         original_starts_at=_moment(raw, "originalStartTime", zone).at if "originalStartTime" in raw else None,
-        location=_text(raw, "location"),
-        visibility=_text(raw, "visibility") or "default",
+        location=text(raw, "location"),
+        visibility=text(raw, "visibility") or "default",
         is_busy=raw.get("transparency") != "transparent",
-        event_type=_text(raw, "eventType") or "default",
+        event_type=text(raw, "eventType") or "default",
         provider_updated_at=_instant(raw.get("updated")),
         raw={**raw, **cut} if cut else raw,
         noise=NOISE,
@@ -109,7 +108,7 @@ def _moment(raw: Json, key: str, zone: str | None) -> _Moment:
     if not isinstance(stated, dict):
         raise _Unfit(f"no_{key}")
     stated = cast("Json", stated)
-    own_zone = _text(stated, "timeZone")
+    own_zone = text(stated, "timeZone")
     try:
         if isinstance(value := stated.get("dateTime"), str):
             at = datetime.fromisoformat(value)
@@ -155,13 +154,13 @@ def _instant(value: object) -> datetime | None:
 def _people(raw: Json) -> tuple[Attendee, ...]:
     return tuple(
         Attendee(
-            email=_text(person, "email"),
-            name=_text(person, "displayName"),
+            email=text(person, "email"),
+            name=text(person, "displayName"),
             response=RESPONSES.get(str(person.get("responseStatus"))),
             is_optional=person.get("optional") is True,
             is_self=person.get("self") is True,
         )
-        for person in _objects(raw, "attendees")
+        for person in objects(raw, "attendees")
     )
 
 
@@ -176,33 +175,17 @@ def _own_response(people: Sequence[Attendee], organizer: Json) -> Response | Non
 def _link(raw: Json, hosts: Sequence[str]) -> MeetingLink | None:
     """Sources in the API contract's order."""
     sources: list[Source] = []
-    conference = _mapping(raw, "conferenceData")
-    for entry in _objects(conference, "entryPoints"):
-        if entry.get("entryPointType") == "video" and (uri := _text(entry, "uri")):
+    conference = mapping(raw, "conferenceData")
+    for entry in objects(conference, "entryPoints"):
+        if entry.get("entryPointType") == "video" and (uri := text(entry, "uri")):
             sources.append(Source(uri, "structured"))
             break
-    if hangout := _text(raw, "hangoutLink"):
+    if hangout := text(raw, "hangoutLink"):
         sources.append(Source(hangout, "structured"))
-    if location := _text(raw, "location"):
+    if location := text(raw, "location"):
         sources.append(Source(location, "location"))
-    if description := _text(raw, "description"):
+    if description := text(raw, "description"):
         sources.append(Source(description, "html" if "<" in description else "text"))
-    if summary := _text(raw, "summary"):
+    if summary := text(raw, "summary"):
         sources.append(Source(summary, "text"))
     return meetings.find(sources, extra_hosts=hosts)
-
-
-def _text(raw: Json, key: str) -> str | None:
-    value = raw.get(key)
-    return value if isinstance(value, str) else None
-
-
-def _mapping(raw: Json, key: str) -> Json:
-    value = raw.get(key)
-    return cast("Json", value) if isinstance(value, dict) else {}
-
-
-def _objects(raw: Json, key: str) -> list[Json]:
-    value = raw.get(key)
-    entries = cast("list[object]", value) if isinstance(value, list) else []
-    return [cast("Json", entry) for entry in entries if isinstance(entry, dict)]

@@ -105,6 +105,11 @@ class Bench:
                 connection, self.keyring, self.project, self.cal.id, CalendarPatch(**change), now=self.clock()
             )
 
+    def lose_token(self) -> None:
+        """The next sync starts from a listing alone, with nothing announced."""
+        with self.db.begin() as connection:
+            connection.execute(sa.text("UPDATE calendar SET sync_token = NULL WHERE id = :id"), {"id": self.cal.id})
+
     def forget(self) -> None:
         """What DELETE of the calendar does."""
         with self.db.begin() as connection:
