@@ -1,0 +1,154 @@
+"""The documentation names only what exists: files, commands, options, settings, paths."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from api import openapi
+from calendar_pipeline.cli import app
+from calendar_pipeline.settings import Settings
+from calendar_pipeline.up import DAGSTER_ENVIRONMENT
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+
+SETTINGS = {name.upper() for name in Settings.model_fields}
+FOREIGN = {"DAGSTER_HOME", "SANDBOX_URL", "SANDBOX_CALENDAR"}
+CODES = {"SERVICE_DISABLED"}
+"""In capitals, and no variables: Google's reasons."""
+UNVERSIONED = {"/healthz", "/readyz", "/openapi.json"}
+
+every_page = pytest.mark.parametrize("page", TEXTS)
+
+
+def code(text: str) -> Iterator[str]:
+    """Every piece of code in a page: fenced lines, continued ones joined, and words in backticks."""
+    for block in fences(text):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^ *```.*?^ *```", "", text))
+
+
+def fences(text: str, language: str = "") -> list[str]:
+    return re.findall(rf"(?ms)^ *```{language or '[a-z]*'}\n(.*?)^ *```", text)
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    found = [
+        (page, piece[at.end() :].strip())
+        for page, text in TEXTS.items()
+        for piece in code(text)
+        for at in re.finditer(r"(?:^|\(| )calendar-pipeline(?= [a-z])", piece)
+    ]
+    return [(page, shlex.split(re.split(r" [|;&] |\s#|\)|…", rest)[0])) for page, rest in found]
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@every_page
+def test_links_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[page]):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in {slug(heading) for heading in re.findall(r"(?m)^#+ (.+)$", target.read_text())}, link
+
+
+@pytest.mark.parametrize(("page", "words"), commands())
+def test_commands_exist(page: str, words: list[str]) -> None:
+    command: Any = get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words[0]]
+        words = words[1:]
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    options = {
+        name: parameter
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if name.startswith("-")
+    }
+    given = 0
+    while words:
+        word, *words = words
+        if word.startswith("-"):
+            assert word in options, f"{page}: {command.name} has no option {word}"
+            if not options[word].is_flag:
+                assert words, f"{page}: {word} wants a value"
+                words = words[1:]
+        else:
+            given += 1
+    assert not hasattr(command, "commands") or not given, f"{page}: {command.name} has no such command"
+    assert given <= len(arguments), f"{page}: too many words for {command.name}"
+    if given:  # a bare name of a command is a mention, not a call
+        assert given >= sum(argument.required for argument in arguments)
+
+
+@every_page
+def test_variables_are_settings(page: str) -> None:
+    known = SETTINGS | set(DAGSTER_ENVIRONMENT) | FOREIGN | CODES
+    for piece in code(TEXTS[page]):
+        for name in re.findall(r"(?<![\w.-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?!\w)", piece):
+            assert name in known, f"{name} in {piece!r}"
+
+
+def test_the_checklist_names_dagsters_own_variables() -> None:
+    """An installation without them is a hundred times slower, and nothing else says so."""
+    for name, value in DAGSTER_ENVIRONMENT.items():
+        assert f"| `{name}` | `{value}` |" in TEXTS["docs/operate.md"]
+
+
+@every_page
+def test_paths_are_in_the_api(page: str) -> None:
+    document = openapi.document(Settings(_env_file=None), version="0", base="/api/v1")
+    templates = {path: set(operations) for path, operations in document["paths"].items()}
+    for piece in code(TEXTS[page]):
+        for path in re.findall(r"(?:\$API|(?<![\w/])/api/v1)(/[^\s\"?`]*)", piece):
+            template = "/api/v1" + re.sub(r"/(\$CAL|cal_\w+|\{id\})", "/{calendar_id}", path)
+            assert template in templates, piece
+            method = re.search(r"-X ([A-Z]+)|^([A-Z]+) /", piece)
+            if method:
+                assert (method[1] or method[2]).lower() in templates[template], piece
+            for parameter in re.findall(r"[?&](\w+)=", piece):
+                known = {one["name"] for one in document["paths"][template]["get"].get("parameters", [])}
+                assert parameter in known, piece
+
+
+def test_unversioned_paths_are_routes() -> None:
+    from api.app import create_app
+
+    routes = {route.path for route in create_app(Settings(_env_file=None)).routes}
+    named = {path for text in TEXTS.values() for path in re.findall(r"`(/[a-z]+(?:\.json)?)`", text)}
+    assert routes >= UNVERSIONED
+    assert named - {"/api", "/calendars"} == UNVERSIONED
+
+
+def test_every_decision_is_numbered_once() -> None:
+    names = [page.name for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+    assert [name[:4] for name in names] == [f"{number:04d}" for number in range(1, len(names) + 1)]
+
+
+@pytest.mark.parametrize("extra", ["dependencies", "dev", "build"])
+def test_every_dependency_has_its_reason(extra: str) -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] if extra == "dependencies" else project["optional-dependencies"][extra]
+    rows = re.findall(r"(?m)^\| ([a-z0-9, -]+) \|", TEXTS["docs/decisions/0002-dependencies.md"])
+    explained = {name for row in rows for name in row.split(", ")}
+    assert {re.split(r"[\[<>=]", one)[0] for one in wanted} <= explained
+
+
+def test_the_licence_is_whole() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
