@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from calendar_pipeline.errors import CalendarPipelineError
+from calendar_pipeline.errors import CalendarPipelineError, NotFound
 from calendar_pipeline.settings import Settings
 from sandbox.cli import app as sandbox_app
 
@@ -99,7 +99,7 @@ def sync(
         with db.single() as connection:
             followed = store.all_calendars(connection)
         if calendar_id is not None and calendar_id not in followed:
-            raise typer.BadParameter(f"there is no calendar {calendar_id}")
+            raise NotFound(f"There is no calendar {calendar_id} in this database; --all syncs those that there are.")
         wanted = followed if calendar_id is None else [calendar_id]
         ingest = wiring.ingest(settings, db)
         outcomes: list[run.Outcome] = []
@@ -116,10 +116,11 @@ def sync(
 
 
 MOST_ROWS = 50
+NUMBERS = ("created", "updated", "deleted", "restored", "set aside", "requests")
 
 
 def _table(outcomes: "Sequence[Outcome]") -> Table:
-    table = Table("calendar", "result", "read", "created", "updated", "deleted", "restored", "set aside", "requests")
+    table = Table(Column("calendar", no_wrap=True), Column("result", overflow="fold"), "read", *NUMBERS)
     notable = [outcome for outcome in outcomes if outcome.is_failure or outcome.changes] or outcomes
     for outcome in notable[:MOST_ROWS]:
         result = outcome.status if outcome.code is None else f"{outcome.status}: {outcome.code}"
@@ -178,7 +179,8 @@ def main() -> None:
     try:
         app()
     except CalendarPipelineError as error:
-        err.print(f"[red]error:[/red] {error}", highlight=False)
+        err.print("error:", style="red", end=" ")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 

@@ -25,5 +25,4 @@ def defs() -> dg.Definitions:
         resources={"pipeline": Pipeline()},
         # A run's work is done by threads of one process: another process per step would only cost its start.
         executor=dg.in_process_executor,
-        loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
     )

@@ -101,6 +101,7 @@ def _kids(connection: Connection, ring: KeyRing) -> Finding:
             sa.text(
                 "SELECT DISTINCT convert_from(substring(secret FROM 3 FOR get_byte(secret, 1)), 'UTF8') FROM ("
                 "SELECT client_secret AS secret FROM calendar UNION ALL SELECT refresh_token FROM calendar "
+                "UNION ALL SELECT access_token FROM calendar WHERE access_token IS NOT NULL "
                 "UNION ALL SELECT secret FROM webhook_secret) AS sealed"
             )
         ).scalars()

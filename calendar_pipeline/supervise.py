@@ -94,3 +94,19 @@ def require_free(host: str, port: int, *, what: str, flag: str, variable: str) -
                 f"Port {port} on {host}, wanted for {what}, cannot be used ({error.strerror}). "
                 f"Choose another with {flag} or {variable}."
             ) from None
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -26,9 +26,10 @@ from calendar_pipeline.errors import SetupError
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.settings import UP_NOTE, Settings
-from calendar_pipeline.supervise import Supervisor, require_free
+from calendar_pipeline.supervise import Supervisor, free_port, listens, require_free
 
 START_SECONDS = 120.0
+LOOPBACK = "127.0.0.1"
 DEMO = "demo"
 DAGSTER_DATABASE = "dagster"
 
@@ -96,16 +97,24 @@ def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, 
          "--no-server-header", "--no-access-log", "--log-level", "warning"],
         env,
     )  # fmt: skip
+    # One code server for daemon and UI: left to themselves each starts its own, and the daemon a new one each minute.
+    code_port = free_port(LOOPBACK)
+    workspace = _workspace(settings, code_port)
     supervisor.start(
-        "daemon", [python, "-m", "dagster._daemon", "run", "-w", "workspace.yaml", "--log-level", "warning"], env
-    )
-    supervisor.start(
-        "dagster",
-        [python, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", settings.dagster_host,
-         "-p", str(settings.dagster_port), "--dagster-log-level", "warning"],
+        "code",
+        [python, "-m", "dagster", "code-server", "start", "-m", "calendar_pipeline.definitions", "-h", LOOPBACK,
+         "-p", str(code_port), "--location-name", "calendar_pipeline", "--log-level", "warning"],
         env,
     )  # fmt: skip
     watch = _Watch(supervisor, stopping)
+    watch.until("the code server", lambda: listens(LOOPBACK, code_port))
+    supervisor.start("daemon", [python, "-m", "dagster._daemon", "run", "-w", workspace, "--log-level", "warning"], env)
+    supervisor.start(
+        "dagster",
+        [python, "-m", "dagster_webserver", "-w", workspace, "-h", settings.dagster_host,
+         "-p", str(settings.dagster_port), "--dagster-log-level", "warning"],
+        env,
+    )  # fmt: skip
     if with_sandbox:
         watch.until("the sandbox", lambda: _answers(f"{at.sandbox}/_sandbox/calendars"))
     watch.until("the API", lambda: _answers(f"{at.api}/readyz"))
@@ -188,6 +197,16 @@ DAGSTER_ENVIRONMENT: Mapping[str, str] = {
     "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
     "DAGSTER_EVENT_BATCH_SIZE": "1000",
 }
+
+
+def _workspace(settings: Settings, port: int) -> str:
+    """A workspace file that names the shared code server."""
+    path = settings.state_dir.resolve() / "dagster" / "workspace.yaml"
+    path.write_text(
+        "load_from:\n  - grpc_server:\n"
+        f"      host: {LOOPBACK}\n      port: {port}\n      location_name: calendar_pipeline\n"
+    )
+    return str(path)
 
 
 def _dagster_database(settings: Settings, database_url: str) -> str:

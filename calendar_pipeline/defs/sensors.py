@@ -38,7 +38,7 @@ def build(settings: Settings, job_name: str) -> dg.SensorDefinition:
         now = wiring.utc_now()
         with pipeline.database() as db, db.single() as connection:
             followed = store.all_calendars(connection)
-            waiting = dict(store.waiting(connection, now=now, limit=MOST_AT_ONCE))
+            waiting = store.waiting(connection, now=now, limit=MOST_AT_ONCE)
         known = context.instance.get_dynamic_partitions(str(calendars.name))
         added = sorted(set(followed) - set(known))[:MOST_AT_ONCE]
         removed = sorted(set(known) - set(followed))[:MOST_AT_ONCE]
@@ -58,8 +58,8 @@ def build(settings: Settings, job_name: str) -> dg.SensorDefinition:
     return calendar_sensor
 
 
-def run_requests(order: Sequence[str], waiting: Mapping[str, int], *, batch: int, now: datetime) -> list[dg.RunRequest]:
-    """Runs that cover every waiting calendar (id → generation asked for), `order` being Dagster's order of keys."""
+def run_requests(order: Sequence[str], waiting: Mapping[str, str], *, batch: int, now: datetime) -> list[dg.RunRequest]:
+    """Runs that cover every waiting calendar (id → what it waits for), `order` being Dagster's order of keys."""
     asked = [key for key in order if key in waiting]
     requests: list[dg.RunRequest] = []
     for start in range(0, len(asked), batch):

@@ -105,15 +105,15 @@ def test_nothing_new_asks_for_nothing(
 
 def test_a_request_is_made_once_until_it_is_old() -> None:
     """A run key is remembered for ever, also that of a run that came to nothing."""
-    order, waiting = ["a", "b", "c"], {"a": 1, "c": 4}
+    order, waiting = ["a", "b", "c"], {"a": "1.0", "c": "4.0"}
     first = run_requests(order, waiting, batch=10, now=NOW)
     soon = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=30))
     later = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=301))
-    more = run_requests(order, {"a": 2, "c": 4}, batch=10, now=NOW)
+    more = run_requests(order, {"a": "2.0", "c": "4.0"}, batch=10, now=NOW)
     assert first[0].run_key == soon[0].run_key
     assert len({first[0].run_key, later[0].run_key, more[0].run_key}) == 3
     assert (first[0].tags[RANGE_START], first[0].tags[RANGE_END]) == ("a", "c")
 
 
 def test_waiting_calendars_without_a_partition_yet_wait_for_the_next_tick() -> None:
-    assert run_requests([], {"unknown": 1}, batch=10, now=NOW) == []
+    assert run_requests([], {"unknown": "1.0"}, batch=10, now=NOW) == []
