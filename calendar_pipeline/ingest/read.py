@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from calendar_pipeline.db.connect import Database
-from calendar_pipeline.errors import LeaseLost, TokenRefused
+from calendar_pipeline.errors import LeaseLost, OperatorMustAct, TokenRefused
 from calendar_pipeline.event import Platform
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Held, Told, missing, sort
@@ -55,7 +55,9 @@ def read(ingest: Ingest, claimed: Claim, meter: Meter, *, full: bool, now: datet
 
     An access token that is refused before its time is replaced once.
     """
-    provider = ingest.providers[claimed.platform]
+    provider = ingest.providers.get(claimed.platform)
+    if provider is None:
+        raise OperatorMustAct("no_provider", f"this installation has no provider for {claimed.platform}")
     grant = _stored_grant(ingest, claimed, now=now)
     if grant is not None:
         try:

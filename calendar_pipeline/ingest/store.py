@@ -252,13 +252,17 @@ def all_calendars(connection: Connection) -> list[str]:
 
 
 _WAITING = sa.text("""
-    SELECT id, requested_gen FROM calendar
+    SELECT id, requested_gen, failures FROM calendar
     WHERE next_sync_at <= :now AND (requested_gen > synced_gen OR failures > 0)
       AND (lease_until IS NULL OR lease_until < clock_timestamp())
     ORDER BY next_sync_at, id LIMIT :limit
 """)
 
 
-def waiting(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, int]]:
-    """Calendars with a sync asked for, or a failed one to try again, that nobody is working on: id and generation."""
-    return [(row.id, row.requested_gen) for row in connection.execute(_WAITING, {"now": now, "limit": limit})]
+def waiting(connection: Connection, *, now: datetime, limit: int) -> dict[str, str]:
+    """Calendars with a sync asked for, or a failed one to try again, that nobody is working on.
+
+    Each with a text that is another one for each new request and each new failure.
+    """
+    rows = connection.execute(_WAITING, {"now": now, "limit": limit})
+    return {row.id: f"{row.requested_gen}.{row.failures}" for row in rows}
