@@ -119,6 +119,14 @@ calendar = Table(
     _at("next_sync_at"),
     Column("failures", Integer, nullable=False, server_default=text("0"), comment="failed syncs in a row"),
     _at("suspected_at"),
+    Column(
+        "reason",
+        Text,
+        comment="user_must_reconnect, operator_must_act, retrying, credential_unreadable, unexplained; "
+        "null: all is well",
+    ),
+    Column("reason_code", Text, comment="the provider's machine code"),
+    _at("reason_since"),
     Column("quarantined", Integer, nullable=False, server_default=text("0"), comment="events set aside now"),
     Column("unpublished", Boolean, nullable=False, server_default=true(), comment="Dagster is still to be told"),
     Column("lease_token", Uuid),
@@ -234,6 +242,18 @@ sync_run = Table(
     Column("restored", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("run_id", Text, comment="the Dagster run, if any"),
+    Column(
+        "drift",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="changes that a listing found and the cursor had not announced",
+    ),
+    Column("covers_from", DateTime(timezone=True), comment="what a listing covered"),
+    _at("covers_until"),
+    Column("digest", LargeBinary, comment="of all event fingerprints of a listing; equal means the same content"),
+    Column("token_kind", Text, comment="cached or fresh access token"),
+    Index("ix_sync_run_drift", "id", postgresql_where=text("drift > 0")),
     Index("ix_sync_run_calendar", "calendar_id", text("id DESC")),
     comment="One row for each attempt to sync a calendar.",
 )
@@ -250,4 +270,38 @@ quarantined_event = Table(
     Column("last_seen_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("calendar_id", "provider_event_id"),
     comment="Events that cannot be kept as they are, with the reason; the rest of their calendar goes on.",
+)
+
+calendar_status = Table(
+    "calendar_status",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("calendar_id", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("reason_code", Text),
+    Index("ix_calendar_status_calendar", "calendar_id", text("id DESC")),
+    comment="Each change of a calendar's state or reason, with its time.",
+)
+
+oauth_client = Table(
+    "oauth_client",
+    metadata,
+    Column("platform", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column(
+        "refusals",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="users' grants refused since refusals_since",
+    ),
+    _at("refusals_since"),
+    _at("last_granted_at"),
+    Column("paused_until", DateTime(timezone=True), comment="no calendar of this client is read before"),
+    Column("paused_code", Text),
+    PrimaryKeyConstraint("platform", "client_id"),
+    comment="How each customer's OAuth client fares: refused grants, pauses.",
 )
