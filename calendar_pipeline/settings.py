@@ -44,6 +44,13 @@ class Settings(BaseSettings):
 
     google_api_base_url: str = Field(default="https://www.googleapis.com", description="root of Google's APIs")
     google_token_url: str = Field(default="https://oauth2.googleapis.com/token", description="Google's token endpoint")
+    microsoft_login_base_url: str = Field(
+        default="https://login.microsoftonline.com", description="root of Entra ID; national clouds have their own"
+    )
+    microsoft_tenant: str = Field(default="common", description="common, organizations, consumers, or a tenant's id")
+    microsoft_graph_base_url: str = Field(
+        default="https://graph.microsoft.com", description="root of Microsoft Graph; national clouds have their own"
+    )
     provider_timeout_seconds: float = Field(
         default=30.0, gt=0, description="one provider request, connect and read each"
     )
@@ -66,10 +73,12 @@ class Settings(BaseSettings):
     def load(cls, **given: object) -> "Settings":
         """The settings in force: `given`, then the environment, then ``.env``, then what `up` noted when it started.
 
-        With the note a command in another terminal meets the same database, ports and providers as `up`.
+        With the note a command in another terminal meets the same ports and providers as `up`. Production has none.
         """
-        state_dir = cls(**given).state_dir  # pyright: ignore[reportArgumentType]
-        files = (state_dir / UP_NOTE, ".env")
+        plain = cls(**given)  # pyright: ignore[reportArgumentType]
+        if plain.environment == "production":
+            return plain
+        files = (plain.state_dir / UP_NOTE, ".env")
         return cls(_env_file=files, **given)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     @property

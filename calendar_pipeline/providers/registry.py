@@ -5,6 +5,8 @@ from datetime import datetime
 
 from calendar_pipeline.event import Platform
 from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.microsoft.client import MicrosoftCalendar
+from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
 from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.settings import Settings
@@ -20,5 +22,17 @@ def providers(settings: Settings, *, clock: Callable[[], datetime]) -> Mapping[P
             token_url=settings.google_token_url,
             clock=clock,
             meeting_hosts=settings.extra_meeting_hosts,
-        )
+        ),
+        "microsoft": MicrosoftCalendar(
+            transport,
+            Entra(
+                transport,
+                login_base_url=settings.microsoft_login_base_url,
+                tenant=settings.microsoft_tenant,
+                scope=calendar_scope(settings.microsoft_graph_base_url),
+            ),
+            graph_base_url=settings.microsoft_graph_base_url,
+            clock=clock,
+            meeting_hosts=settings.extra_meeting_hosts,
+        ),
     }
