@@ -15,7 +15,7 @@ from calendar_pipeline.settings import Settings
 from sandbox.cli import app as sandbox_app
 
 if TYPE_CHECKING:
-    from calendar_pipeline.ingest.run import Outcome
+    from calendar_pipeline.ingest.outcome import Outcome
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Calendars, exactly recorded.")
 project_app = typer.Typer(no_args_is_help=True, help="Projects and their API keys.")
@@ -102,9 +102,9 @@ def sync(
             raise NotFound(f"There is no calendar {calendar_id} in this database; --all syncs those that there are.")
         wanted = followed if calendar_id is None else [calendar_id]
         ingest = wiring.ingest(settings, db)
-        outcomes: list[run.Outcome] = []
+        outcomes: list[Outcome] = []
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=err, transient=True) as progress:
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
             task = progress.add_task("syncing", total=len(wanted))
             for outcome in run.sync_many(ingest, wanted, threads=settings.sync_threads, regardless=True, full=full):
                 outcomes.append(outcome)

@@ -3,7 +3,8 @@
 CalendarPipelineError
 ├── ProviderError              a provider's answer, classified by machine code (never by searching texts)
 │   ├── TryLater               keep everything as it is and ask again after `retry_after`
-│   │   └── TokenRefused       the access token was refused before its time: get a new one, once
+│   │   ├── TokenRefused       the access token was refused before its time: get a new one, once
+│   │   └── RateLimited        too many requests in this client's or user's name
 │   ├── CursorExpired          drop the cursor and list the window anew
 │   ├── AccessRevoked          the user must reconnect; keep the data
 │   ├── OperatorMustAct        our OAuth client or project is refused; disconnect nobody
@@ -48,6 +49,10 @@ class TryLater(ProviderError):
 
 class TokenRefused(TryLater):
     """HTTP 401 to an access token that should still be good."""
+
+
+class RateLimited(TryLater):
+    """The provider asks us to slow down."""
 
 
 class CursorExpired(ProviderError):

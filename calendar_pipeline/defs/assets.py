@@ -13,7 +13,7 @@ import dagster as dg
 from calendar_pipeline.defs import batch_events
 from calendar_pipeline.defs.partitions import CAUSE, calendars
 from calendar_pipeline.defs.resources import Pipeline
-from calendar_pipeline.ingest.run import Outcome
+from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.settings import Settings
 
 PROVIDER_EVENTS = dg.AssetKey("provider_events")

@@ -14,7 +14,6 @@ RELIST_EARLY = timedelta(hours=36)
 CONFIRM_AFTER = timedelta(minutes=10)
 LONGEST_BACKOFF = timedelta(minutes=30)
 SLACK = timedelta(minutes=5)
-"""A calendar is due a little before the interval is over, so that a schedule tick does not just miss it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +62,8 @@ def needs_listing(
 
 
 def next_sync(*, now: datetime, interval: timedelta) -> datetime:
-    """When a calendar that was read well is due again."""
-    return now + interval - SLACK
+    """When a calendar that was read well is due again: a little early, so that a tick does not just miss it."""
+    return now + interval - min(SLACK, interval / 6)
 
 
 def backoff(calendar: str, failures: int, *, retry_after: timedelta | None) -> timedelta:

@@ -9,7 +9,8 @@ from calendar_pipeline.errors import LeaseLost, OperatorMustAct, TokenRefused
 from calendar_pipeline.event import Platform
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Held, Told, missing, sort
-from calendar_pipeline.ingest import plan, store
+from calendar_pipeline.ingest import clients, plan, store
+from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.store import Claim
 from calendar_pipeline.providers.port import (
     CalendarProvider,
@@ -35,6 +36,7 @@ class Ingest:
     interval: timedelta
     buffer: timedelta
     lease: timedelta
+    guard: Guard = field(default_factory=Guard)
     run_id: str | None = None
     """The Dagster run on whose behalf this is, for the sync record."""
     crash: Callable[[str], None] = field(default=lambda _point: None)
@@ -48,6 +50,8 @@ class Reading:
     news: News
     told: Told
     held: Sequence[Held]
+    token_kind: str = "cached"  # noqa: S105 - not a token
+    """Whether the read was made with a ``cached`` or a ``fresh`` access token."""
 
 
 def read(ingest: Ingest, claimed: Claim, meter: Meter, *, full: bool, now: datetime) -> Reading:
@@ -66,7 +70,7 @@ def read(ingest: Ingest, claimed: Claim, meter: Meter, *, full: bool, now: datet
             pass
     grant = _new_grant(ingest, claimed, provider, meter, now=now)
     ingest.crash("granted")
-    return _read_with(ingest, claimed, provider, grant, meter, full=full, now=now)
+    return replace(_read_with(ingest, claimed, provider, grant, meter, full=full, now=now), token_kind="fresh")  # noqa: S106
 
 
 def _read_with(
@@ -162,6 +166,8 @@ def _new_grant(ingest: Ingest, claimed: Claim, provider: CalendarProvider, meter
             expires_at=grant.expires_at,
             refresh_token=ingest.keyring.seal(rotated, _place(claimed, "refresh_token")) if rotated else None,
         )
+        if kept and ingest.guard.grant_is_news(claimed.client, now=now):
+            clients.granted(connection, claimed.platform, claimed.client_id, now=now)
     if not kept:
         raise LeaseLost
     return grant

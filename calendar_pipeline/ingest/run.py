@@ -6,89 +6,33 @@ and sync record together, and only if this worker still holds the calendar.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
-from sqlalchemy.engine import Connection
-
-from calendar_pipeline import ids
 from calendar_pipeline.db.connect import new_lease
 from calendar_pipeline.errors import (
-    AccessRevoked,
     CredentialUnreadable,
     LeaseLost,
     OperatorMustAct,
     ProviderError,
-    TokenRefused,
+    RateLimited,
     TryLater,
 )
-from calendar_pipeline.event import Awkward
-from calendar_pipeline.history import store as history
-from calendar_pipeline.history.diff import Change, Difference, Told, diff, difference
-from calendar_pipeline.ingest import plan, store
-from calendar_pipeline.ingest.read import Ingest, Reading, read
+from calendar_pipeline.ingest import clients, plan, store
+from calendar_pipeline.ingest.guard import STORM_PAUSE, Pause
+from calendar_pipeline.ingest.judge import Verdict, judge
+from calendar_pipeline.ingest.outcome import REASONS, Outcome, run_row
+from calendar_pipeline.ingest.read import Ingest, read
 from calendar_pipeline.ingest.store import Claim
+from calendar_pipeline.ingest.write import write
 from calendar_pipeline.providers.port import Meter
-
-Status = Literal["synced", "retry", "disconnected", "operator", "unreadable", "bug", "stepped_aside"]
-"""How a sync ended. All but ``synced`` and ``stepped_aside`` are failures that someone should see."""
 
 CHUNK = 25
 """Calendars claimed by one statement. A dead worker holds up no more than these, until their lease runs out."""
 
-TOKEN_REFUSALS = 3
-"""More failed syncs in a row than this, and a fresh access token refused for ten minutes: the user must reconnect."""
-
-KINDS = ("created", "updated", "deleted", "restored")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Changes by kind."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    restored: int = 0
-
-
-NOTHING = Counts()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one calendar in this run."""
-
-    calendar_id: str
-    status: Status
-    code: str | None = None
-    """The machine-readable reason of a failure."""
-    mode: str | None = None
-    why: str | None = None
-    items: int = 0
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    restored: int = 0
-    quarantined: int = 0
-    requests: int = 0
-    response_bytes: int = 0
-    pages: int = 0
-    unpublished: bool = False
-    """Dagster should be told: something changed, or it was not told before."""
-
-    @property
-    def changes(self) -> int:
-        """Rows written to the history."""
-        return self.created + self.updated + self.deleted + self.restored
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether someone should see this."""
-        return self.status not in ("synced", "stepped_aside")
+CLIENT_PAUSE = timedelta(minutes=10)
+"""How long no calendar of a refused OAuth client is read."""
 
 
 def sync_many(
@@ -143,163 +87,17 @@ def sync_calendar(ingest: Ingest, claimed: Claim, *, full: bool = False) -> Outc
     A provider's refusal is an outcome, recorded with its machine code; only a bug or a broken database raises.
     """
     started_at = ingest.clock()
-    meter = Meter()
+    meter = Meter(admit=lambda: ingest.guard.admit(claimed.client, claimed.id))
     try:
+        if (pause := ingest.guard.paused(claimed.client, now=started_at)) is not None:
+            return _record_failure(ingest, claimed, _paused(pause, started_at), meter, started_at)
         reading = read(ingest, claimed, meter, full=full, now=started_at)
         ingest.crash("read")
-        return _write(ingest, claimed, reading, meter, started_at)
+        return write(ingest, claimed, reading, meter, started_at=started_at)
     except LeaseLost:
         return Outcome(calendar_id=claimed.id, status="stepped_aside")
     except (ProviderError, CredentialUnreadable) as error:
         return _record_failure(ingest, claimed, error, meter, started_at)
-
-
-def _write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, started_at: datetime) -> Outcome:
-    news, told = reading.news, reading.told
-    horizon = plan.horizon(claimed.id, now=started_at, buffer=ingest.buffer)
-    changes = diff(told, reading.held, horizon=news.complete or claimed.held or horizon.window, complete=news.complete)
-    differences = _differences(ingest, claimed, changes)
-    counts = Counts(**{kind: sum(change.kind == kind for change in changes) for kind in KINDS})
-    settles = bool(claimed.quarantined or told.awkward)
-    covered: Mapping[str, object] = {}
-    if news.cursor.window is not None and news.cursor.window != claimed.held:
-        covered = {
-            "held_from": news.cursor.window.start,
-            "held_until": news.cursor.window.end,
-            "relist_at": horizon.relist_at,
-        }
-    with ingest.db.begin() if changes or settles else ingest.db.single() as connection:
-        now = ingest.clock()
-        sync_run = store.finish(
-            connection,
-            claimed,
-            sets={
-                "state": "connected",
-                "connection_failure_data": None,
-                "last_successful_sync_at": now,
-                "last_attempted_sync_at": now,
-                "sync_token": news.cursor.token,
-                "sync_parameters": news.cursor.parameters,
-                "time_zone": news.cursor.time_zone,
-                "failures": 0,
-                "suspected_at": None,
-                **covered,
-            },
-            run=_run(
-                ingest,
-                meter,
-                started_at,
-                now,
-                outcome="synced",
-                mode="listing" if news.complete else "incremental",
-                why=news.why,
-                items=len(news.items),
-                quarantined=len(told.awkward),
-                counts=counts,
-            ),
-            served=True,
-            publish=bool(changes),
-            next_sync_at=plan.next_sync(now=now, interval=ingest.interval),
-        )
-        if sync_run is None:
-            raise LeaseLost
-        ingest.crash("finished")
-        if settles:
-            _settle(connection, claimed, told, complete=news.complete is not None, at=now)
-        if changes:
-            _record(ingest, connection, claimed, changes, differences, sync_run=sync_run, at=now)
-    ingest.crash("committed")
-    return Outcome(
-        calendar_id=claimed.id,
-        status="synced",
-        mode="listing" if news.complete else "incremental",
-        why=news.why,
-        items=len(news.items),
-        quarantined=len(told.awkward),
-        requests=meter.requests,
-        response_bytes=meter.response_bytes,
-        pages=meter.pages,
-        unpublished=bool(changes) or claimed.unpublished,
-        created=counts.created,
-        updated=counts.updated,
-        deleted=counts.deleted,
-        restored=counts.restored,
-    )
-
-
-def _differences(ingest: Ingest, claimed: Claim, changes: Sequence[Change]) -> list[Difference]:
-    """What to say of each change. We hold the calendar, so the rows stay as they are read here."""
-    known = [change.provider_event_id for change in changes if change.held and change.told]
-    before: Mapping[str, Mapping[str, object]] = {}
-    if known:
-        with ingest.db.single() as connection:
-            before = history.rows(connection, claimed.id, known)
-    if before.keys() < set(known):
-        raise LeaseLost  # only whoever deletes the calendar takes rows away
-    return [_difference(change, before) for change in changes]
-
-
-def _difference(change: Change, before: Mapping[str, Mapping[str, object]]) -> Difference:
-    match change.kind:
-        case "created":
-            return Difference()
-        case "deleted":
-            return Difference(("is_deleted",), {"is_deleted": False})
-        case "updated" | "restored":
-            assert change.told is not None
-            fields = difference(before[change.provider_event_id], change.told)
-            if change.kind == "updated":
-                return fields
-            return Difference(("is_deleted", *fields.changed), {"is_deleted": True, **fields.before})
-
-
-def _record(
-    ingest: Ingest,
-    connection: Connection,
-    claimed: Claim,
-    changes: Sequence[Change],
-    differences: Sequence[Difference],
-    *,
-    sync_run: int,
-    at: datetime,
-) -> None:
-    """Current rows, then history with its sequence numbers: the counter is locked for as short a time as can be."""
-    told = [(change, change.held.event_id if change.held else ids.new("evt")) for change in changes if change.told]
-    if told:
-        history.write_told(connection, told, project=claimed.project_id, calendar=claimed.id, at=at)
-        ingest.crash("told")
-    if gone := [change.provider_event_id for change in changes if change.kind == "deleted"]:
-        history.write_deleted(connection, gone, calendar=claimed.id, at=at)
-        ingest.crash("deleted")
-    history.append(
-        connection,
-        list(zip(changes, differences, strict=True)),
-        project=claimed.project_id,
-        calendar=claimed.id,
-        sync_run=sync_run,
-        at=at,
-    )
-    ingest.crash("appended")
-
-
-def _settle(connection: Connection, claimed: Claim, told: Told, *, complete: bool, at: datetime) -> None:
-    """Set awkward events aside, and forget those that are well or gone again."""
-    if told.awkward:
-        events = [(event, _ascii(event)) for event in told.awkward.values()]
-        store.set_aside(connection, events, project=claimed.project_id, calendar=claimed.id, at=at)
-    if complete:
-        store.take_back(connection, claimed.id, list(told.awkward), only_these=False)
-    else:
-        store.take_back(connection, claimed.id, list(told.named - set(told.awkward)), only_these=True)
-    store.count_quarantined(connection, claimed.id)
-
-
-def _ascii(event: Awkward) -> str:
-    """JSON in ASCII: PostgreSQL takes any text that has no NUL and no lone surrogate in it."""
-    try:
-        return json.dumps(event.raw, ensure_ascii=True, default=str)
-    except (ValueError, RecursionError):
-        return "{}"
 
 
 def _record_failure(
@@ -311,8 +109,16 @@ def _record_failure(
 ) -> Outcome:
     """Keep everything as it was, note the attempt, and say when to try again."""
     now = ingest.clock()
-    verdict = judge(claimed, error, now=now)
-    sets: dict[str, object] = {"suspected_at": verdict.suspected_at}
+    verdict = _spare_users(ingest, claimed, judge(claimed, error, now=now), now=now)
+    if meter.requests:
+        _spare_client(ingest, claimed, verdict, error, now=now)
+    reason = REASONS[verdict.status]
+    sets: dict[str, object] = {
+        "suspected_at": verdict.suspected_at,
+        "reason": reason,
+        "reason_code": verdict.code,
+        "reason_since": claimed.reason_since if claimed.reason == reason and claimed.reason_since else now,
+    }
     if verdict.status == "disconnected":
         sets |= {
             "state": "disconnected",
@@ -329,7 +135,7 @@ def _record_failure(
             connection,
             claimed,
             sets=sets,
-            run=_run(ingest, meter, started_at, now, outcome=verdict.status, error_code=verdict.code),
+            run=run_row(meter, started_at, now, outcome=verdict.status, error_code=verdict.code, run_id=ingest.run_id),
             served=verdict.status == "disconnected",
             publish=True,
             next_sync_at=now + verdict.wait if verdict.wait is not None else None,
@@ -347,43 +153,42 @@ def _record_failure(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a failure means for the calendar."""
+def _spare_users(ingest: Ingest, claimed: Claim, verdict: Verdict, *, now: datetime) -> Verdict:
+    """The circuit breaker: many users refused and none granted meanwhile is the client's fault, not theirs."""
+    if verdict.status != "disconnected":
+        return verdict
+    with ingest.db.single() as connection:
+        refusals = clients.refused(connection, claimed.platform, claimed.client_id, now=now)
+    if not refusals.is_the_clients_matter:
+        return verdict
+    return Verdict(status="operator", code=f"many_refused:{verdict.code}", wait=plan.LONGEST_BACKOFF, suspected_at=now)
 
-    status: Status
-    code: str
-    wait: timedelta | None
-    """None: not before someone asks for it."""
-    suspected_at: datetime | None = None
+
+def _spare_client(
+    ingest: Ingest,
+    claimed: Claim,
+    verdict: Verdict,
+    error: ProviderError | CredentialUnreadable,
+    *,
+    now: datetime,
+) -> None:
+    """Stop asking in the name of a client that is refused as a whole or asked to slow down; others go on."""
+    pause: Pause | None = None
+    if verdict.status == "operator":
+        pause = Pause(now + CLIENT_PAUSE, verdict.code, by_refusal=True)
+    elif isinstance(error, RateLimited) and ingest.guard.is_storm(claimed.client):
+        pause = Pause(now + max(error.retry_after or timedelta(), STORM_PAUSE), verdict.code, by_refusal=False)
+    if pause is not None:
+        ingest.guard.pause(claimed.client, pause)
+        with ingest.db.single() as connection:
+            clients.pause(connection, claimed.platform, claimed.client_id, until=pause.until, code=pause.code)
 
 
-def judge(claimed: Claim, error: ProviderError | CredentialUnreadable, *, now: datetime) -> Verdict:
-    """Only a revoked grant disconnects, and a doubtful one only when it is said again ten minutes later."""
-    failures = claimed.failures + 1
-    pause = plan.backoff(claimed.id, failures, retry_after=None)
-    match error:
-        case AccessRevoked(code=code, needs_confirmation=True, confirm_after=patience) if (
-            claimed.suspected_at is None or now - claimed.suspected_at < patience
-        ):
-            since = claimed.suspected_at or now
-            wait = min(since + patience - now, plan.LONGEST_BACKOFF)
-            return Verdict(status="retry", code=code, wait=max(wait, pause), suspected_at=since)
-        case AccessRevoked(code=code):
-            return Verdict(status="disconnected", code=code, wait=None)
-        case TokenRefused(code=code):
-            since = claimed.suspected_at or now
-            if failures > TOKEN_REFUSALS and now - since >= plan.CONFIRM_AFTER:
-                return Verdict(status="disconnected", code=code, wait=None)
-            return Verdict(status="retry", code=code, wait=pause, suspected_at=since)
-        case TryLater(code=code, retry_after=retry_after):
-            return Verdict(status="retry", code=code, wait=plan.backoff(claimed.id, failures, retry_after=retry_after))
-        case OperatorMustAct(code=code):
-            return Verdict(status="operator", code=code, wait=plan.LONGEST_BACKOFF)
-        case CredentialUnreadable():
-            return Verdict(status="unreadable", code="credential_unreadable", wait=plan.LONGEST_BACKOFF)
-        case ProviderError(code=code):
-            return Verdict(status="bug", code=code, wait=plan.LONGEST_BACKOFF)
+def _paused(pause: Pause, now: datetime) -> ProviderError:
+    """What a calendar is told whose client is paused: the same as the one that made it pause."""
+    if pause.by_refusal:
+        return OperatorMustAct(pause.code)
+    return TryLater(pause.code, retry_after=pause.until - now)
 
 
 def _failure_data(claimed: Claim, error: ProviderError | CredentialUnreadable, now: datetime) -> str:
@@ -391,38 +196,3 @@ def _failure_data(claimed: Claim, error: ProviderError | CredentialUnreadable, n
     body = dict(error.body) if isinstance(error, ProviderError) and error.body else {"error": str(error)}
     provider = {"google": "Google", "microsoft": "Microsoft"}[claimed.platform]
     return json.dumps({"error": f"{provider} Authentication error: {body}", "timestamp": now.isoformat()})
-
-
-def _run(
-    ingest: Ingest,
-    meter: Meter,
-    started_at: datetime,
-    finished_at: datetime,
-    *,
-    outcome: str,
-    error_code: str | None = None,
-    mode: str | None = None,
-    why: str | None = None,
-    items: int = 0,
-    counts: Counts = NOTHING,
-    quarantined: int = 0,
-) -> Mapping[str, object]:
-    """A row of `sync_run`."""
-    return {
-        "started_at": started_at,
-        "finished_at": finished_at,
-        "outcome": outcome,
-        "error_code": error_code,
-        "mode": mode,
-        "why": why,
-        "requests": meter.requests,
-        "response_bytes": meter.response_bytes,
-        "pages": meter.pages,
-        "items": items,
-        "created": counts.created,
-        "updated": counts.updated,
-        "deleted": counts.deleted,
-        "restored": counts.restored,
-        "quarantined": quarantined,
-        "run_id": ingest.run_id,
-    }

@@ -22,14 +22,17 @@ _CLAIM = sa.text("""
         SELECT id FROM calendar
         WHERE id = ANY(:ids)
           AND (lease_until IS NULL OR lease_until < clock_timestamp())
-          AND (:regardless OR next_sync_at <= :now)
+          AND (:regardless OR (next_sync_at <= :now AND NOT EXISTS (
+                SELECT FROM oauth_client o WHERE o.platform = calendar.platform
+                    AND o.client_id = calendar.client_id AND o.paused_until > :now)))
         ORDER BY id FOR UPDATE SKIP LOCKED
     )
     UPDATE calendar SET lease_token = :lease, lease_until = clock_timestamp() + :length
     FROM due WHERE calendar.id = due.id
     RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token,
               access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
-              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, lease_token
+              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, reason,
+              reason_since, lease_token
 """)
 
 
@@ -57,7 +60,14 @@ class Claim:
     suspected_at: datetime | None
     quarantined: int
     unpublished: bool
+    reason: str | None = None
+    reason_since: datetime | None = None
     lease_token: uuid.UUID
+
+    @property
+    def client(self) -> str:
+        """The OAuth client, as one text."""
+        return f"{self.platform}:{self.client_id}"
 
     @property
     def held(self) -> Window | None:
@@ -140,6 +150,11 @@ RUN_COLUMNS = (
     "restored",
     "quarantined",
     "run_id",
+    "drift",
+    "covers_from",
+    "covers_until",
+    "digest",
+    "token_kind",
 )
 
 
@@ -255,6 +270,8 @@ _WAITING = sa.text("""
     SELECT id, requested_gen, failures FROM calendar
     WHERE next_sync_at <= :now AND (requested_gen > synced_gen OR failures > 0)
       AND (lease_until IS NULL OR lease_until < clock_timestamp())
+      AND NOT EXISTS (SELECT FROM oauth_client o WHERE o.platform = calendar.platform
+                          AND o.client_id = calendar.client_id AND o.paused_until > :now)
     ORDER BY next_sync_at, id LIMIT :limit
 """)
 

@@ -1,6 +1,6 @@
 """What a calendar provider is to us: a grant, and news since a cursor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -66,6 +66,8 @@ class Known:
 class Meter:
     """What a read cost. Filled while it runs, so that a failed read is counted too."""
 
+    admit: Callable[[], None] = lambda: None
+    """Called before each request; may wait, or raise TryLater."""
     requests: int = 0
     response_bytes: int = 0
     pages: int = 0

@@ -15,6 +15,7 @@ from calendar_pipeline.errors import (
     CursorExpired,
     OperatorMustAct,
     ProviderError,
+    RateLimited,
     TokenRefused,
     TryLater,
 )
@@ -81,7 +82,9 @@ def api_error(
     refusal = read(body)
     reasons = refusal.reasons
     code = refusal.code or f"http_{status}"
-    if status in (408, 429) or status >= 500:
+    if status == 429:
+        return RateLimited(code, retry_after=retry_after(headers, now=now))
+    if status == 408 or status >= 500:
         return TryLater(code, f"HTTP {status}", retry_after=retry_after(headers, now=now))
     if status < 400:
         return TryLater(f"http_{status}", "not a Calendar API answer")
@@ -102,7 +105,7 @@ def _forbidden(refusal: Refusal, code: str, headers: Mapping[str, str], *, now: 
     """403 says least by itself: a rate limit's body, too, names PERMISSION_DENIED as its status."""
     reasons = refusal.reasons
     if reasons & RATE_LIMITS:
-        return TryLater(code, retry_after=retry_after(headers, now=now))
+        return RateLimited(code, retry_after=retry_after(headers, now=now))
     if "quotaExceeded" in reasons:
         return TryLater(code, retry_after=QUOTA_PAUSE)
     if reasons & OPERATOR:

@@ -276,6 +276,7 @@ class _Authorized:
         """One HTTP exchange in httplib2's words."""
         import httplib2
 
+        self._meter.admit()
         sent = {**(headers or {}), "authorization": f"Bearer {self._grant.access_token}"}
         answer = self._transport.request(method, uri, headers=sent, body=body)
         self._meter.count(len(answer.body))

@@ -42,6 +42,7 @@ def refresh(transport: Transport, url: str, credentials: Credentials, *, now: da
             "refresh_token": credentials.refresh_token,
         }
     )
+    meter.admit()
     answer = transport.request(
         "POST",
         url,

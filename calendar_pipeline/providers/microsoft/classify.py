@@ -17,6 +17,7 @@ from calendar_pipeline.errors import (
     CursorExpired,
     OperatorMustAct,
     ProviderError,
+    RateLimited,
     TokenRefused,
     TryLater,
 )
@@ -82,7 +83,9 @@ def graph_error(
     refusal = read(body)
     code = refusal.codes[0] if refusal.codes else f"http_{status}"
     known = {name.lower() for name in refusal.codes}
-    if status in (408, 423, 429, 509) or status >= 500:
+    if status == 429:
+        return RateLimited(code, retry_after=retry_after(headers, now=now))
+    if status in (408, 423, 509) or status >= 500:
         return TryLater(code, f"HTTP {status}", retry_after=retry_after(headers, now=now))
     if status < 400:
         return TryLater(f"http_{status}", "not a Graph answer")

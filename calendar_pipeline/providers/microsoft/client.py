@@ -186,6 +186,7 @@ class MicrosoftCalendar:
             "accept": "application/json",
             "accept-encoding": "gzip",
         }
+        meter.admit()
         answer = self._transport.request("GET", url, headers=headers)
         meter.count(len(answer.body))
         if answer.status != 200:

@@ -166,6 +166,8 @@ class _Client:
     def _send(self, method: str, url: str, headers: Mapping[str, str] | None, body: str | None) -> _Answer:
         if url.startswith(self._authority):
             url = self._base + url[len(self._authority) :]
+        if _meter.current is not None:
+            _meter.current.admit()
         answer = self._transport.request(method, url, headers=headers, body=body)
         if _meter.current is not None:
             _meter.current.count(len(answer.body))

@@ -12,8 +12,9 @@ from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import CalendarPatch, NewCalendar
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.history import proof
+from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.read import Ingest
-from calendar_pipeline.ingest.run import Outcome, sync_many
+from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.google.client import GoogleCalendar
 from calendar_pipeline.providers.transport import Answer, Transport
@@ -214,7 +215,7 @@ def _pool(database_url: str) -> Iterator[Database]:
 def db(_pool: Database) -> Database:
     with _pool.begin() as connection:
         connection.execute(sa.text("SET LOCAL calendar_pipeline.retention = 'on'"))
-        for table in ("event_history", "sync_run", "project"):
+        for table in ("event_history", "sync_run", "calendar_status", "oauth_client", "project"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
     return _pool
 

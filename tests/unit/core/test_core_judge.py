@@ -18,7 +18,7 @@ from calendar_pipeline.errors import (
     TryLater,
 )
 from calendar_pipeline.ingest import plan
-from calendar_pipeline.ingest.run import judge
+from calendar_pipeline.ingest.judge import judge
 from calendar_pipeline.ingest.store import Claim
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)

@@ -1,0 +1,105 @@
+"""Care for OAuth clients: how fast we ask in a client's name, and when we stop asking for a while.
+
+One client's storm must not slow the others, and a client that is refused as a whole is its operator's matter. What is
+known here is shared by the threads of a process; what must outlive it stands in `oauth_client`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from calendar_pipeline.errors import TryLater
+
+LONGEST_WAIT = 5.0
+"""Seconds that a thread waits for its turn; beyond it the calendar is left for later."""
+
+STORM = 5
+"""Rate limits answered to one client within a minute that make it pause."""
+
+STORM_PAUSE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is sent in a client's name before `until`."""
+
+    until: datetime
+    code: str
+    by_refusal: bool
+    """Whether the client was refused; else it was only asked to slow down."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+@dataclass(slots=True)
+class Guard:
+    """Token buckets per client and per calendar, and pauses per client. Safe to share among threads."""
+
+    per_client: float = 10_000
+    """Requests per minute in a client's name; Google's default quota for a project."""
+    per_calendar: float = 600
+    """Requests per minute for one user's calendar."""
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _buckets: dict[Hashable, _Bucket] = field(default_factory=dict[Hashable, _Bucket])
+    _limited: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    _paused: dict[str, Pause] = field(default_factory=dict[str, "Pause"])
+    _granted: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def admit(self, client: str, calendar: str) -> None:
+        """Wait for a turn to send one request; raises TryLater if that would take long."""
+        with self._lock:
+            wait = max(
+                self._take(("client", client), self.per_client), self._take(("calendar", calendar), self.per_calendar)
+            )
+        if wait > LONGEST_WAIT:
+            raise TryLater("own_rate_limit", retry_after=timedelta(seconds=wait))
+        if wait > 0:
+            self.sleep(wait)
+
+    def _take(self, key: Hashable, per_minute: float) -> float:
+        """Seconds until the token just taken is really there. A burst of six seconds' worth is allowed."""
+        rate, now = per_minute / 60, self.monotonic()
+        burst = max(1.0, rate * 6)
+        bucket = self._buckets.setdefault(key, _Bucket(burst, now))
+        bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate) - 1
+        bucket.at = now
+        wait = -bucket.tokens / rate if bucket.tokens < 0 else 0.0
+        if wait > LONGEST_WAIT:
+            bucket.tokens += 1  # not sent, so not spent
+        return wait
+
+    def is_storm(self, client: str) -> bool:
+        """Note a rate limit answered to a client; whether there were many within a minute."""
+        at = self.monotonic()
+        with self._lock:
+            recent = [then for then in self._limited.get(client, ()) if at - then < 60] + [at]
+            self._limited[client] = recent
+            return len(recent) >= STORM
+
+    def pause(self, client: str, pause: Pause) -> None:
+        """Send nothing in this client's name for a while."""
+        with self._lock:
+            self._paused[client] = pause
+
+    def paused(self, client: str, *, now: datetime) -> Pause | None:
+        """The client's pause, if it has one now."""
+        with self._lock:
+            pause = self._paused.get(client)
+            return pause if pause is not None and pause.until > now else None
+
+    def grant_is_news(self, client: str, *, now: datetime) -> bool:
+        """Whether a granted token should be noted in the database: once in ten seconds per client."""
+        with self._lock:
+            last = self._granted.get(client)
+            if last is not None and timedelta() <= now - last < timedelta(seconds=10):
+                return False
+            self._granted[client] = now
+            return True
