@@ -115,6 +115,47 @@ def sync(
     raise typer.Exit(1 if any(outcome.is_failure for outcome in outcomes) else 0)
 
 
+@app.command()
+def verify(
+    calendar_id: Annotated[str | None, typer.Argument(help="The calendar to verify.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Verify every calendar.")] = False,
+) -> None:
+    """Compare what we hold with a fresh listing, without writing. Exit code 1 if anything was lost."""
+    from calendar_pipeline import wiring
+    from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.ingest import store
+    from calendar_pipeline.ingest import verify as proof
+
+    if (calendar_id is None) == (not every):
+        raise typer.BadParameter("name one calendar, or pass --all")
+    settings = Settings.load()
+    with wiring.database(settings, connections=2) as db:
+        migrations.check(db)
+        with db.single() as connection:
+            followed = store.all_calendars(connection)
+        if calendar_id is not None and calendar_id not in followed:
+            raise typer.BadParameter(f"there is no calendar {calendar_id}")
+        wanted = followed if calendar_id is None else [calendar_id]
+        table = Table("calendar", "event", "difference", "will be mended by the next sync")
+        results: list[proof.Verified] = []
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("verifying", total=len(wanted))
+            for result in proof.verify(wiring.ingest(settings, db), wanted):
+                results.append(result)
+                progress.advance(task)
+                for deviation in result.deviations[:MOST_ROWS]:
+                    mended = "yes" if deviation.announced else "[red]no: it was lost"
+                    table.add_row(result.calendar_id, deviation.provider_event_id, deviation.kind, mended)
+                if result.code is not None:
+                    table.add_row(result.calendar_id, "", f"could not be compared: {result.code}", "")
+    if table.row_count:
+        out.print(table)
+    lost = sum(result.lost for result in results)
+    equal = sum(result.code is None and not result.deviations for result in results)
+    out.print(f"{equal} of {len(wanted)} calendars equal the provider's listing; {lost} events lost.")
+    raise typer.Exit(1 if lost else 0)
+
+
 MOST_ROWS = 50
 NUMBERS = ("created", "updated", "deleted", "restored", "set aside", "requests")
 

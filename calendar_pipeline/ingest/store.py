@@ -104,6 +104,16 @@ def renew(connection: Connection, ids: Collection[str], *, lease: uuid.UUID, len
     return set(connection.execute(_RENEW, {"ids": list(ids), "lease": lease, "length": length}).scalars())
 
 
+_RELEASE = sa.text("""
+    UPDATE calendar SET lease_token = NULL, lease_until = NULL WHERE id = :id AND lease_token = :lease
+""")
+
+
+def release(connection: Connection, claimed: Claim) -> None:
+    """Give a claim back without having done anything."""
+    connection.execute(_RELEASE, {"id": claimed.id, "lease": claimed.lease_token})
+
+
 _SAVE_GRANT = sa.text("""
     UPDATE calendar SET access_token = :access_token, access_token_expires_at = :expires_at,
         refresh_token = COALESCE(:refresh_token, refresh_token)

@@ -230,6 +230,7 @@ class SyncMachine(RuleBasedStateMachine):
     def sync(self, full: bool) -> None:
         [outcome] = self._sync(full=full)
         assert outcome.status == "synced", outcome
+        assert outcome.drift == 0, "a listing found what the sync token had not told"
         assert self._stored() == self._listed()
 
     @precondition(lambda self: hasattr(self, "calendar"))
