@@ -20,8 +20,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	DAGSTER_HOME= DAGSTER_POSTGRES_URL=postgresql+psycopg2://unused $(BIN)/dagster definitions validate -w workspace.yaml
 
+# The property test for as long as you like: EXAMPLES × STEPS random steps.
+soak: $(VENV)/.dev
+	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) \
+		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" tests/integration/property
+
 bench: $(VENV)/.dev
-	$(BIN)/python -m bench.sync $(ARGS)
+	$(BIN)/python -m bench.sync
+	$(BIN)/python -m bench.cycle
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \

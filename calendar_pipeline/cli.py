@@ -24,7 +24,7 @@ app.add_typer(project_app, name="project")
 app.add_typer(keys_app, name="keys")
 app.add_typer(sandbox_app, name="sandbox")
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 160)  # a file or pipe has no width to fit
 err = Console(stderr=True)
 
 

@@ -14,7 +14,7 @@ from calendar_pipeline.defs.partitions import calendars, range_tags
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
-REQUEST_AGAIN_SECONDS = 300
+REQUEST_AGAIN_SECONDS = 60
 """A request whose run came to nothing is made again after this long; a run key is remembered for ever."""
 
 MOST_AT_ONCE = 25_000

@@ -108,7 +108,7 @@ def test_a_request_is_made_once_until_it_is_old() -> None:
     order, waiting = ["a", "b", "c"], {"a": "1.0", "c": "4.0"}
     first = run_requests(order, waiting, batch=10, now=NOW)
     soon = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=30))
-    later = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=301))
+    later = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=61))
     more = run_requests(order, {"a": "2.0", "c": "4.0"}, batch=10, now=NOW)
     assert first[0].run_key == soon[0].run_key
     assert len({first[0].run_key, later[0].run_key, more[0].run_key}) == 3
