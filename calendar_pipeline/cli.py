@@ -157,23 +157,23 @@ def verify(
 
 
 MOST_ROWS = 50
-NUMBERS = ("created", "updated", "deleted", "restored", "set aside", "requests")
 
 
 def _table(outcomes: "Sequence[Outcome]") -> Table:
-    table = Table(Column("calendar", no_wrap=True), Column("result", overflow="fold"), "read", *NUMBERS)
+    """Failures and changes, or if there are none, all: narrow enough for a terminal of 80 columns."""
+    table = Table(Column("calendar", no_wrap=True), Column("result", overflow="fold"), "read", "changes", "requests")
     notable = [outcome for outcome in outcomes if outcome.is_failure or outcome.changes] or outcomes
     for outcome in notable[:MOST_ROWS]:
         result = outcome.status if outcome.code is None else f"{outcome.status}: {outcome.code}"
-        numbers = (
-            outcome.created,
-            outcome.updated,
-            outcome.deleted,
-            outcome.restored,
-            outcome.quarantined,
-            outcome.requests,
-        )
-        table.add_row(outcome.calendar_id, result, outcome.mode or "", *map(str, numbers))
+        numbers = {
+            "created": outcome.created,
+            "updated": outcome.updated,
+            "deleted": outcome.deleted,
+            "restored": outcome.restored,
+            "set aside": outcome.quarantined,
+        }
+        changes = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+        table.add_row(outcome.calendar_id, result, outcome.mode or "", changes, str(outcome.requests))
     rest = len(outcomes) - min(len(notable), MOST_ROWS)
     table.caption = f"{len(outcomes)} calendars" + (f", {rest} not shown" if rest else "")
     return table

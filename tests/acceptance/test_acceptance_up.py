@@ -255,6 +255,7 @@ def test_a_stranger_finds_the_way_by_the_commands(here: Any, demo: str, people: 
     assert (one.returncode, one.stderr) == (0, "")
     assert person.id in one.stdout
     assert "synced" in one.stdout
+    assert "1 updated" in one.stdout
     assert shown(here, person.id, person.event)["name"] == f"{CANARY} by hand"
 
     here.sandbox.cancel_event(person.provider_id, person.event)

@@ -14,6 +14,7 @@ from calendar_pipeline.errors import (
     CursorExpired,
     OperatorMustAct,
     ProviderError,
+    RateLimited,
     TokenRefused,
     TryLater,
 )
@@ -35,8 +36,8 @@ def body(reason: str | None = None, *, detail: str | None = None, status: str = 
 
 API = [
     pytest.param(408, body(), TryLater, id="408"),
-    pytest.param(429, body("rateLimitExceeded"), TryLater, id="429"),
-    pytest.param(429, HTML, TryLater, id="429-html"),
+    pytest.param(429, body("rateLimitExceeded"), RateLimited, id="429"),
+    pytest.param(429, HTML, RateLimited, id="429-html"),
     pytest.param(500, body("internalError"), TryLater, id="500"),
     pytest.param(502, HTML, TryLater, id="502-html"),
     pytest.param(503, body("backendError"), TryLater, id="503"),
@@ -45,10 +46,12 @@ API = [
     pytest.param(302, HTML, TryLater, id="redirect"),
     pytest.param(401, body("authError", status="UNAUTHENTICATED"), TokenRefused, id="401"),
     pytest.param(401, HTML, TokenRefused, id="401-html"),
-    pytest.param(403, body("rateLimitExceeded"), TryLater, id="403-rate-limit-called-permission-denied"),
-    pytest.param(403, body("userRateLimitExceeded"), TryLater, id="403-user-rate-limit"),
-    pytest.param(403, body(detail="RATE_LIMIT_EXCEEDED"), TryLater, id="403-rate-limit-in-details-only"),
-    pytest.param(403, body("forbidden", detail="RATE_LIMIT_EXCEEDED"), TryLater, id="403-rate-limit-beats-forbidden"),
+    pytest.param(403, body("rateLimitExceeded"), RateLimited, id="403-rate-limit-called-permission-denied"),
+    pytest.param(403, body("userRateLimitExceeded"), RateLimited, id="403-user-rate-limit"),
+    pytest.param(403, body(detail="RATE_LIMIT_EXCEEDED"), RateLimited, id="403-rate-limit-in-details-only"),
+    pytest.param(
+        403, body("forbidden", detail="RATE_LIMIT_EXCEEDED"), RateLimited, id="403-rate-limit-beats-forbidden"
+    ),
     pytest.param(403, body("quotaExceeded", detail="QUOTA_EXCEEDED"), TryLater, id="403-quota"),
     pytest.param(403, body("dailyLimitExceeded"), OperatorMustAct, id="403-daily-limit"),
     pytest.param(403, body("dailyLimitExceededUnreg"), OperatorMustAct, id="403-daily-limit-unregistered"),
