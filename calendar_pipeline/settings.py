@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="one provider request, connect and read each"
     )
 
+    provider_requests_per_minute: int = Field(
+        default=10_000, ge=1, description="requests in one OAuth client's name; the client's own quota at the provider"
+    )
+
     sync_interval_minutes: int = Field(default=30, ge=5, description="age at which a calendar is due again")
     sync_batch_size: int = Field(default=1000, ge=1, le=25_000, description="calendars in one Dagster run")
     sync_threads: int = Field(default=8, ge=1, le=64, description="calendars read at once in one run")

@@ -135,7 +135,19 @@ def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, 
         if (child := supervisor.dead()) is not None:
             supervisor.say("up", f"{child.name} ended with code {child.process.returncode}; stopping the rest")
             return 1
+        if _postgres_ended(settings):
+            log = settings.state_dir / "postgres" / "log"
+            supervisor.say("up", f"PostgreSQL ended ({log} may say why); stopping the rest: start again to recover")
+            return 1
     return 0
+
+
+def _postgres_ended(settings: Settings) -> bool:
+    """Whether the embedded PostgreSQL is gone; its clients would retry for ever. An operator's own is not watched."""
+    if settings.database_url is not None and settings.database_url.get_secret_value():
+        return False
+    server = embedded.start(settings.state_dir)  # this process's handle, which starts nothing a second time
+    return not server.get_postmaster_info().is_running()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from calendar_pipeline.db import embedded
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import SetupError
+from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.providers.registry import providers
 from calendar_pipeline.secrets import keyfile
@@ -46,5 +47,6 @@ def ingest(
         interval=settings.sync_interval,
         buffer=timedelta(days=settings.held_buffer_days),
         lease=timedelta(seconds=settings.sync_lease_seconds),
+        guard=Guard(per_client=settings.provider_requests_per_minute),
         run_id=run_id,
     )

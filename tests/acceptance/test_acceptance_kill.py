@@ -137,12 +137,13 @@ def test_a_killed_daemon_is_noticed_and_the_next_start_goes_on(site: Site) -> No
 
 
 def test_a_killed_postgresql_comes_back_with_all_that_it_had_promised(site: Site) -> None:
-    """Whatever of `up` is left by then is stopped, and started again on the same state directory."""
+    """`up` says that it is gone, stops the rest and ends with code 1; started again, it goes on where it was."""
     site.edit_and_ask()
     site.wait_for_the_middle()
     site.here.processes()
     killed(psutil.Process(site.here.postmaster))
-    site.here.stop()
+    assert site.here.up.wait(60) == 1
+    assert "up | PostgreSQL ended" in site.here.output()
     site.here.leaves_nothing()
 
     site.here.start()
