@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 _LINKS = (
     "https://meet.google.com/abc-defg-{0}",
     "https://us02web.zoom.us/j/8000000{0}",
-    "https://teams.microsoft.com/l/meetup-join/19%3ameeting_{0}%40thread.v2/0",
+    (
+        "https://teams.microsoft.com/l/meetup-join/19%3ameeting_{0}%40thread.v2/0"
+        "?context=%7b%22Tid%22%3a%22contoso%22%2c%22Oid%22%3a%22organizer%22%7d"
+    ),
 )
 _DAYS_BACK, _DAYS = 2, 28
 
