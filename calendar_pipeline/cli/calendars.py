@@ -1,82 +1,22 @@
-"""The command line: ``calendar-pipeline …``."""
+"""Calendars: ``sync`` and ``verify``."""
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from calendar_pipeline.errors import CalendarPipelineError, NotFound
+from calendar_pipeline.cli.console import err, out
+from calendar_pipeline.errors import NotFound
 from calendar_pipeline.settings import Settings
-from sandbox.cli import app as sandbox_app
 
 if TYPE_CHECKING:
     from calendar_pipeline.ingest.outcome import Outcome
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Calendars, exactly recorded.")
-project_app = typer.Typer(no_args_is_help=True, help="Projects and their API keys.")
-keys_app = typer.Typer(no_args_is_help=True, help="Keys that encrypt secrets at rest.")
-app.add_typer(project_app, name="project")
-app.add_typer(keys_app, name="keys")
-app.add_typer(sandbox_app, name="sandbox")
+app = typer.Typer()
 
-out = Console(width=None if sys.stdout.isatty() else 160)  # a file or pipe has no width to fit
-err = Console(stderr=True)
-
-
-@app.callback()
-def _root(context: typer.Context) -> None:
-    if context.invoked_subcommand == "sandbox":
-        os.environ.setdefault("SANDBOX_URL", Settings.load().sandbox_url)
-
-
-@app.command()
-def up(
-    api_port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
-    dagster_port: Annotated[int | None, typer.Option(help="Port of the Dagster UI.")] = None,
-    sandbox_port: Annotated[int | None, typer.Option(help="Port of the provider sandbox.")] = None,
-    with_sandbox: Annotated[
-        bool, typer.Option("--sandbox/--no-sandbox", help="Run against the sandbox, or the real providers.")
-    ] = True,
-) -> None:
-    """Start everything on this machine and stay in the foreground; Ctrl-C stops it all."""
-    from calendar_pipeline import up as parts
-
-    ports = {"api_port": api_port, "dagster_port": dagster_port, "sandbox_port": sandbox_port}
-    settings = Settings.load(**{name: port for name, port in ports.items() if port is not None})
-    raise typer.Exit(parts.run(settings, with_sandbox=with_sandbox))
-
-
-@app.command()
-def migrate() -> None:
-    """Bring the database to this program's schema."""
-    from calendar_pipeline import wiring
-    from calendar_pipeline.db import migrate as migrations
-
-    with wiring.database(Settings.load(), connections=2) as db:
-        migrations.upgrade(db)
-    out.print("The database has this program's schema.")
-
-
-@app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
-    """Check the installation. Exit code 0: well, 1: warnings, 2: something is broken."""
-    from calendar_pipeline import doctor as checks
-
-    findings = checks.examine(Settings.load())
-    if as_json:
-        sys.stdout.write(checks.to_json(findings) + "\n")
-    else:
-        table = Table("", "check", "finding")
-        for finding in findings:
-            mark = {"ok": "[green]ok", "warning": "[yellow]warning", "broken": "[red]broken"}[finding.level]
-            table.add_row(mark, finding.check, finding.text)
-        out.print(table)
-    raise typer.Exit(checks.exit_code(findings))
+MOST_ROWS = 50
 
 
 @app.command()
@@ -156,9 +96,6 @@ def verify(
     raise typer.Exit(1 if lost else 0)
 
 
-MOST_ROWS = 50
-
-
 def _table(outcomes: "Sequence[Outcome]") -> Table:
     """Failures and changes, or if there are none, all: narrow enough for a terminal of 80 columns."""
     table = Table(Column("calendar", no_wrap=True), Column("result", overflow="fold"), "read", "changes", "requests")
@@ -177,53 +114,3 @@ def _table(outcomes: "Sequence[Outcome]") -> Table:
     rest = len(outcomes) - min(len(notable), MOST_ROWS)
     table.caption = f"{len(outcomes)} calendars" + (f", {rest} not shown" if rest else "")
     return table
-
-
-@project_app.command("create")
-def create_project(
-    name: Annotated[str, typer.Argument(help="The project's name.")],
-    api_key: Annotated[str | None, typer.Option(help="Use this API key instead of a generated one.")] = None,
-    webhook_secret: Annotated[
-        str | None, typer.Option(help="Base64 of the webhook signing secret instead of a generated one.")
-    ] = None,
-) -> None:
-    """Create a project; prints its API key and webhook secret once."""
-    from calendar_pipeline import wiring
-    from calendar_pipeline.db import migrate as migrations
-    from calendar_pipeline.projects import store as projects
-    from calendar_pipeline.secrets import keyfile
-
-    settings = Settings.load()
-    now = wiring.utc_now()
-    with wiring.database(settings, connections=2) as db:
-        migrations.check(db)
-        with db.begin() as connection:
-            project = projects.create(connection, name, now=now)
-            key = projects.create_key(connection, project.id, now=now, secret=api_key)
-            secret = projects.set_webhook_secret(
-                connection, keyfile.load(settings), project.id, now=now, secret=webhook_secret
-            )
-    out.print(f"project         {project.id}\nAPI key         {key.secret}\nwebhook secret  {secret}", highlight=False)
-    out.print("Neither is shown again.")
-
-
-@keys_app.command("generate")
-def generate_key(kid: Annotated[str, typer.Argument(help="The new key's name.")] = "k1") -> None:
-    """Print a new key for CALENDAR_PIPELINE_KEYS."""
-    from calendar_pipeline.secrets.keyring import generate
-
-    sys.stdout.write(generate(kid) + "\n")
-
-
-def main() -> None:
-    """Entry point: expected errors become one line and exit code 2."""
-    try:
-        app()
-    except CalendarPipelineError as error:
-        err.print("error:", style="red", end=" ")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

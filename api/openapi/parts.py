@@ -1,0 +1,124 @@
+"""The pieces that every path's description is made of. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from calendar_pipeline.settings import Settings
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string", "minLength": 1}
+INSTANT: Json = {"type": "string", "format": "date-time"}
+
+
+def operation(
+    name: str, summary: str, good: Json, *statuses: int, parameters: list[Json] | None = None, body: str | None = None
+) -> Json:
+    """An operation with its good answers and the refusals that every one of its kind can meet."""
+    always = {401: "Detail", 405: "Detail", 406: "Detail", 500: "Detail", 503: "Detail"}
+    also = {400: "Refusal", 413: "Detail", 415: "Detail"} if body else {}
+    wrong: dict[int, str] = {status: "Error" for status in statuses if status not in also} | also | always
+    if parameters:
+        wrong[404] = "Detail"  # listings know no other 404 than that of a bad cursor
+    told: Json = {
+        "operationId": name,
+        "summary": summary,
+        "responses": good | {str(status): json(wrong[status], REASONS[status]) for status in sorted(wrong)},
+    }
+    if parameters:
+        told["parameters"] = parameters
+    if body:
+        reference = {"schema": {"$ref": f"#/components/schemas/{body}"}}
+        kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+        told["requestBody"] = {"required": True, "content": dict.fromkeys(kinds, reference)}
+    return told
+
+
+REASONS = {
+    400: "The request is refused.",
+    401: "No key, or none of ours. `WWW-Authenticate: Token` is sent.",
+    404: "There is no such thing here, or the cursor is bad.",
+    405: "The path has no such method. `Allow` tells which it has.",
+    406: "`Accept` excludes JSON.",
+    413: "The body is larger than 1 MiB.",
+    415: "The body's type is not read.",
+    500: "Our fault.",
+    503: "Not available just now.",
+}
+
+
+def page(item: str) -> Json:
+    """A page of `item`, as every listing answers."""
+    link: Json = {"type": ["string", "null"], "format": "uri"}
+    return {
+        "type": "object",
+        "required": ["next", "previous", "results"],
+        "properties": {
+            "next": link,
+            "previous": link,
+            "results": {"type": "array", "items": {"$ref": f"#/components/schemas/{item}"}},
+        },
+    }
+
+
+def one(name: str, schema: Json) -> Json:
+    """An object of one required key."""
+    return {"type": "object", "required": [name], "properties": {name: schema}}
+
+
+def json(schema: str, description: str = "As asked.") -> Json:
+    """An answer with a JSON body."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def described(description: str) -> Json:
+    """An answer without a body."""
+    return {"description": description}
+
+
+def query(name: str, schema: Json, description: str) -> Json:
+    """A query parameter."""
+    return parameter(name, "query", schema, description)
+
+
+def parameter(name: str, place: str, schema: Json, description: str) -> Json:
+    """A parameter; those in the path are required."""
+    return {"name": name, "in": place, "required": place == "path", "schema": schema, "description": description}
+
+
+def objects(*types: type) -> Json:
+    """Schemas of answer types, from the very types that answers are encoded from: every field is always there."""
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for schema in components.values():
+        schema["required"] = list(schema["properties"])
+        schema.pop("additionalProperties", None)
+    return components
+
+
+def metadata(settings: Settings) -> Json:
+    """The client's own small object."""
+    values: Json = {"type": "string"} if settings.require_string_values_in_metadata else {}
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": values,
+        "description": f"At most {settings.max_metadata_length} characters as JSON text.",
+    }
+
+
+def refusals() -> Json:
+    """Schemas of the shapes that errors have."""
+    messages: Json = {"type": "array", "items": {"type": "string"}}
+    return {
+        "Detail": one("detail", {"type": "string"}),
+        "Error": one("error", {"type": "string"}),
+        "FieldErrors": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": messages,
+            "description": "Messages by field, or under `non_field_errors` for the body as a whole.",
+        },
+        "Refusal": {"anyOf": [{"$ref": "#/components/schemas/FieldErrors"}, {"$ref": "#/components/schemas/Detail"}]},
+    }

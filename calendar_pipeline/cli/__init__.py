@@ -1,0 +1,34 @@
+"""The command line: ``calendar-pipeline …``, a module for each group of commands."""
+
+import os
+
+import typer
+
+from calendar_pipeline.cli import calendars, projects, run
+from calendar_pipeline.cli.console import err
+from calendar_pipeline.errors import CalendarPipelineError
+from calendar_pipeline.settings import Settings
+from sandbox.cli import app as sandbox_app
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Calendars, exactly recorded.")
+app.add_typer(run.app)
+app.add_typer(calendars.app)
+app.add_typer(projects.project_app, name="project")
+app.add_typer(projects.keys_app, name="keys")
+app.add_typer(sandbox_app, name="sandbox")
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFunction] - Typer calls it
+    if context.invoked_subcommand == "sandbox":
+        os.environ.setdefault("SANDBOX_URL", Settings.load().sandbox_url)
+
+
+def main() -> None:
+    """Entry point: expected errors become one line and exit code 2."""
+    try:
+        app()
+    except CalendarPipelineError as error:
+        err.print("error:", style="red", end=" ")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,27 @@
+"""The tables, a module for each stage. Migrations create them; a test compares the two.
+
+Table names are singular; instants are ``timestamptz``; ids are made by the application.
+"""
+
+from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
+from calendar_pipeline.db.schema.columns import metadata
+from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
+from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
+from calendar_pipeline.db.schema.projects import api_key, project, project_counter, webhook_secret
+
+__all__ = [
+    "EVENT_FIELDS",
+    "api_key",
+    "calendar",
+    "calendar_event",
+    "calendar_status",
+    "event_columns",
+    "event_history",
+    "metadata",
+    "oauth_client",
+    "project",
+    "project_counter",
+    "quarantined_event",
+    "sync_run",
+    "webhook_secret",
+]

@@ -1,0 +1,52 @@
+"""Tenants, their keys and their signing secrets."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
+
+from calendar_pipeline.db.schema.columns import at, created, metadata
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    created(),
+    comment="A tenant: the application whose users' calendars are followed.",
+)
+
+project_counter = Table(
+    "project_counter",
+    metadata,
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("n", BigInteger, nullable=False, server_default=text("0")),
+    comment="The last history sequence number given out; taken last in a transaction, so order is commit order.",
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("key_hash", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the key"),
+    Column("last_four", Text, nullable=False),
+    created(),
+    at("last_used_at"),
+    at("revoked_at"),
+)
+
+webhook_secret = Table(
+    "webhook_secret",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("secret", LargeBinary, nullable=False, comment="sealed"),
+    created(),
+    at("retired_at"),
+)
