@@ -12,6 +12,7 @@ import urllib3
 from sandbox.google.faults import Fault
 from sandbox.google.model import type_of_role
 from sandbox.google.switches import Switches
+from sandbox.push import Tally
 from sandbox.replies import Credentials, Json, Loaded, Seen, Stats
 
 T = TypeVar("T")
@@ -272,6 +273,22 @@ class Client:
     def reset_stats(self) -> None:
         """Count anew."""
         self._do("reset_stats", {}, None)
+
+    def channels(self) -> list[Json]:
+        """Living watch channels."""
+        return self._do("channels", {}, list[Json])
+
+    def pushes(self, settle_s: float = 0.0) -> Tally:
+        """What became of all notifications."""
+        return self._do("pushes", {"settle_s": settle_s}, Tally)
+
+    def forge(self, calendar_id: str, what: Literal["token", "channel", "resource"] = "token") -> int:
+        """A notification with something wrong; the status it gets."""
+        return self._do("forge", {"calendar_id": calendar_id, "what": what}, int)
+
+    def ring(self, calendar_id: str, times: int = 1) -> int:
+        """Notifications without a change."""
+        return self._do("ring", {"calendar_id": calendar_id, "times": times}, int)
 
     def requests(self, last: int = 100) -> list[Seen]:
         """The last requests."""

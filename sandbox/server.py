@@ -114,3 +114,4 @@ def running(world: World | None = None, *, port: int = 0) -> Generator[Running]:
     finally:
         server.should_exit = True
         thread.join(timeout=10)
+        world.courier.close()

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from sandbox import bulk, drafts, ics
-from sandbox.google import edits, faults, listing, oauth, render
+from sandbox.google import edits, faults, listing, oauth, render, watch
 from sandbox.google.errors import Missing, Unusable
 from sandbox.google.faults import Fault, Faults
 from sandbox.google.links import conference
@@ -23,6 +23,7 @@ from sandbox.google.query import Query
 from sandbox.google.render import Occurrence
 from sandbox.google.switches import Switches, with_changes
 from sandbox.google.when import Moment, parse, zone_info
+from sandbox.push import Courier, Parcel, Tally
 from sandbox.replies import Credentials, Json, Loaded, Seen, Stats
 
 P = ParamSpec("P")
@@ -31,12 +32,18 @@ _LOG = 1000
 
 
 def locked(method: "Callable[Concatenate[World, P], R]") -> "Callable[Concatenate[World, P], R]":
-    """Run under the world's lock."""
+    """Run under the world's lock, and tell whoever watches what changed."""
 
     @functools.wraps(method)
     def inner(self: "World", *args: P.args, **kwargs: P.kwargs) -> R:
         with self.lock:
-            return method(self, *args, **kwargs)
+            self.depth += 1
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.depth -= 1
+                if not self.depth:
+                    self.tell()
 
     return inner
 
@@ -48,7 +55,11 @@ class World:
         self.state = state or State(epoch=secrets.token_hex(8))
         self.faults = Faults()
         self.lock = RLock()
+        self.depth = 0
+        """Public methods entered and not yet left by the lock's holder."""
         self.base_url = ""
+        self.courier = Courier()
+        self._told = 0
         self.log: deque[Seen] = deque(maxlen=_LOG)
         self.changes = 0
         """Raised by everything that changes `state`: tells a snapshot whether there is anything to write."""
@@ -489,6 +500,51 @@ class World:
     def fault_kinds() -> Json:
         """Which faults there are, by family."""
         return faults.known()
+
+    # -- push ----------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Send off what watchers are to hear. The caller holds the lock."""
+        if self._told == self.changes:
+            return
+        self._told = self.changes
+        for calendar_id, parcel in watch.changed(self.state, now=self.now(), base=f"{self.base_url}/google"):
+            self.courier.send(parcel, self.switches_of(calendar_id).push)
+
+    @locked
+    def channels(self) -> list[Json]:
+        """Google's living watch channels; never their tokens."""
+        now = self.now()
+        return [
+            {"id": one.id, "calendar_id": one.calendar_id, "address": one.address, "expires_at": one.expires_at}
+            for one in self.state.channels.values()
+            if one.expires_at > now
+        ]
+
+    def pushes(self, settle_s: float = 0.0) -> Tally:
+        """What became of all notifications; waits up to `settle_s` until none is on its way."""
+        self.courier.settle(within_s=settle_s)
+        return self.courier.tally()
+
+    def forge(self, calendar_id: str, what: Literal["token", "channel", "resource"] = "token") -> int:
+        """Somebody else posts to the calendar's newest channel, with one thing wrong; the status they get."""
+        with self.lock:
+            mine = [one for one in self.state.channels.values() if one.calendar_id == self.calendar(calendar_id).id]
+            if not mine:
+                message = f"Nobody watches {calendar_id}."
+                raise Missing(message)
+            genuine = watch.message(mine[-1], "exists", base=f"{self.base_url}/google")
+        wrong = {"token": "X-Goog-Channel-Token", "channel": "X-Goog-Channel-ID", "resource": "X-Goog-Resource-ID"}
+        return self.courier.deliver(Parcel(genuine.url, genuine.headers | {wrong[what]: "forged"}))
+
+    def ring(self, calendar_id: str, times: int = 1) -> int:
+        """Notify the calendar's watchers `times` times although nothing changed; how many parcels that makes."""
+        with self.lock:
+            mine = [one for one in self.state.channels.values() if one.calendar_id == self.calendar(calendar_id).id]
+            weather = self.switches_of(calendar_id).push
+            for channel in mine * times:
+                self.courier.send(watch.message(channel, "exists", base=f"{self.base_url}/google"), weather)
+        return len(mine) * times
 
     # -- what was asked ------------------------------------------------------------------------------------
 

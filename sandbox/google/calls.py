@@ -181,9 +181,14 @@ def _events_watch(context: Context) -> dict[str, Any]:
     world, calendar = context.world, context.calendar
     switches = world.switches_of(calendar.id)
     base = world.base_url + "/google"
-    return watch.start(
-        world.state, calendar, context.access, _body(context), switches=switches, now=world.now(), base=base
-    )
+    body = _body(context)
+    shown = watch.start(world.state, calendar, context.access, body, switches=switches, now=world.now(), base=base)
+    greeting = watch.message(world.state.channels[shown["id"]], "sync", base=base)
+    if switches.sync_message_early:
+        world.courier.deliver(greeting)
+    else:
+        world.courier.send(greeting, switches.push)
+    return shown
 
 
 def _channels_stop(context: Context) -> None:

@@ -119,6 +119,10 @@ class Channel(msgspec.Struct):
     address: str
     token: str | None
     expires_at: datetime
+    told: int = 0
+    """The calendar's change that was last told."""
+    number: int = 0
+    """The last message's number."""
 
 
 class State(msgspec.Struct):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sandbox.google.errors import Unusable
+from sandbox.push import Weather
 
 
 class Switches(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,6 +47,10 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """A refresh brings a new refresh token and kills the old one (Google doesn't)."""
     watch_max_ttl_s: int = 604_800
     """The longest life of a watch channel, whatever was asked."""
+    push: Weather = Weather()
+    """How notifications travel."""
+    sync_message_early: bool = False
+    """The first notification comes before the answer to the watch request."""
     poll_only: bool = False
     """Watching answers 400 pushNotSupportedForRequestedResource."""
     updated_min_days: int = 28

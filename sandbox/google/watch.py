@@ -1,14 +1,19 @@
-"""Watch channels: started and stopped as Google does. Nothing is pushed from here."""
+"""Watch channels: started, told of changes, and stopped as Google does.
+
+A notification says that something changed, never what. Its delivery is `push`'s.
+"""
 
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from email.utils import format_datetime
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sandbox.google.errors import GoogleError, invalid
 from sandbox.google.model import Access, Calendar, Channel, State
 from sandbox.google.switches import Switches
+from sandbox.push import Parcel
 
 _ID_MAX, _TOKEN_MAX = 64, 256
 
@@ -52,13 +57,14 @@ def start(
         address,
         str(token) if token else None,
         ends,
+        told=calendar.seq,
     )
     state.channels[channel_id] = made
     shown = {
         "kind": "api#channel",
         "id": channel_id,
         "resourceId": resource_id,
-        "resourceUri": f"{base}/calendar/v3/calendars/{quote(calendar.id, safe='@')}/events?alt=json",
+        "resourceUri": _resource(made, base),
         "expiration": str(int(ends.timestamp() * 1000)),
     }
     return shown | ({"token": made.token} if made.token else {})
@@ -73,6 +79,38 @@ def stop(state: State, access: Access, body: Mapping[str, Any], *, now: datetime
         message = f"Channel '{channel_id}' not found for project"
         raise GoogleError(404, "notFound", message)
     del state.channels[channel_id]
+
+
+def message(channel: Channel, state: Literal["sync", "exists", "not_exists"], *, base: str) -> Parcel:
+    """The channel's next notification. Numbers grow, with gaps; the first one, ``sync``, is number 1."""
+    channel.number += 1 if state == "sync" else 1 + (channel.number * 7919) % 5
+    headers = {
+        "User-Agent": "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)",
+        "Content-Type": "application/json; utf-8",
+        "X-Goog-Channel-ID": channel.id,
+        "X-Goog-Channel-Expiration": format_datetime(channel.expires_at, usegmt=True),
+        "X-Goog-Resource-ID": channel.resource_id,
+        "X-Goog-Resource-URI": _resource(channel, base),
+        "X-Goog-Resource-State": state,
+        "X-Goog-Message-Number": str(channel.number),
+    }
+    return Parcel(channel.address, headers | ({"X-Goog-Channel-Token": channel.token} if channel.token else {}))
+
+
+def changed(state: State, *, now: datetime, base: str) -> list[tuple[str, Parcel]]:
+    """Notifications of all that changed since the last call, each with its calendar's id."""
+    parcels: list[tuple[str, Parcel]] = []
+    for channel in state.channels.values():
+        calendar = state.calendars[channel.calendar_id]
+        seen = calendar.seq + (1 if calendar.deleted else 0)
+        if seen > channel.told and channel.expires_at > now:
+            channel.told = seen
+            parcels.append((calendar.id, message(channel, "not_exists" if calendar.deleted else "exists", base=base)))
+    return parcels
+
+
+def _resource(channel: Channel, base: str) -> str:
+    return f"{base}/calendar/v3/calendars/{quote(channel.calendar_id, safe='@')}/events?alt=json"
 
 
 def _wanted_s(body: Mapping[str, Any], now: datetime) -> float:
