@@ -113,7 +113,7 @@ def write_deleted(connection: Connection, ids: Collection[str], *, calendar: str
 
 _APPEND = sa.text(f"""
     WITH counter AS (
-        UPDATE project_counter SET n = n + :count WHERE project_id = :project RETURNING n - :count AS before
+        UPDATE project_counter SET n = n + :count WHERE project_id = :project RETURNING n - :count AS before, webhooks
     )
     INSERT INTO event_history (project_id, seq, recorded_at, calendar_id, event_id, version, change, changed, before,
                                sync_run_id, {", ".join(EVENT_FIELDS)})
@@ -122,6 +122,7 @@ _APPEND = sa.text(f"""
     FROM counter, json_to_recordset(CAST(:changes AS json)) AS r(
             ord int, provider_event_id text, change text, changed text[], before jsonb)
     JOIN calendar_event e ON e.calendar_id = :calendar AND e.provider_event_id = r.provider_event_id
+    RETURNING (SELECT webhooks > 0 FROM counter)
 """)
 
 
@@ -133,11 +134,11 @@ def append(
     calendar: str,
     sync_run: int,
     at: datetime,
-) -> None:
-    """Record what `write_told` and `write_deleted` just wrote. The last statement before commit.
+) -> bool:
+    """Record what `write_told` and `write_deleted` just wrote; nothing but the outbox comes between it and the commit.
 
     It takes the project's next sequence numbers, and the counter's row stays locked until the commit, so the order
-    of `seq` is the order of commits and a rollback leaves no hole.
+    of `seq` is the order of commits and a rollback leaves no hole. Returns whether the project has webhooks.
     """
     payload = [
         {
@@ -149,7 +150,7 @@ def append(
         }
         for position, (change, difference) in enumerate(changes, start=1)
     ]
-    written = connection.execute(
+    watched = connection.execute(
         _APPEND,
         {
             "count": len(changes),
@@ -159,6 +160,8 @@ def append(
             "sync_run": sync_run,
             "at": at,
         },
-    )
-    if written.rowcount != len(changes):
-        raise AssertionError(f"{len(changes)} changes, {written.rowcount} recorded")
+    ).scalars()
+    found = watched.all()
+    if len(found) != len(changes):
+        raise AssertionError(f"{len(changes)} changes, {len(found)} recorded")
+    return bool(found[0])

@@ -27,6 +27,7 @@ from calendar_pipeline.ingest.read import Ingest, read
 from calendar_pipeline.ingest.store import Claim
 from calendar_pipeline.ingest.write import write
 from calendar_pipeline.providers.port import Meter
+from calendar_pipeline.webhooks import outbox
 
 CHUNK = 25
 """Calendars claimed by one statement. A dead worker holds up no more than these, until their lease runs out."""
@@ -130,7 +131,8 @@ def _record_failure(
         }
     else:
         sets |= {"failures": claimed.failures + 1, "last_attempted_sync_at": now}
-    with ingest.db.single() as connection:
+    disconnects = verdict.status == "disconnected" and claimed.state != "disconnected"
+    with ingest.db.begin() if disconnects else ingest.db.single() as connection:
         kept = store.finish(
             connection,
             claimed,
@@ -140,6 +142,8 @@ def _record_failure(
             publish=True,
             next_sync_at=now + verdict.wait if verdict.wait is not None else None,
         )
+        if disconnects and kept is not None:
+            outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=kept)
     if kept is None:
         return Outcome(calendar_id=claimed.id, status="stepped_aside")
     return Outcome(

@@ -31,8 +31,8 @@ _CLAIM = sa.text("""
     FROM due WHERE calendar.id = due.id
     RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token,
               access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
-              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, reason,
-              reason_since, lease_token
+              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
+              reason, reason_since, lease_token
 """)
 
 
@@ -60,6 +60,7 @@ class Claim:
     suspected_at: datetime | None
     quarantined: int
     unpublished: bool
+    state: str
     reason: str | None = None
     reason_since: datetime | None = None
     lease_token: uuid.UUID

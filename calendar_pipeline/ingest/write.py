@@ -1,4 +1,4 @@
-"""Writing one calendar's news: current events, history, cursor and sync record in one transaction."""
+"""Writing one calendar's news: current events, history, outbox, cursor and sync record in one transaction."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,7 @@ from calendar_pipeline.ingest.outcome import Counts, Outcome
 from calendar_pipeline.ingest.read import Ingest, Reading
 from calendar_pipeline.ingest.store import Claim
 from calendar_pipeline.providers.port import Meter
+from calendar_pipeline.webhooks import outbox
 
 
 def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, started_at: datetime) -> Outcome:
@@ -28,6 +29,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
     counts = Counts.of(changes)
     drift = outcomes.drift(changes, news, claimed.held, started_at=started_at)
     settles = bool(claimed.quarantined or told.awkward)
+    reconnects = claimed.state != "connected"
     covered: Mapping[str, object] = {}
     if news.cursor.window is not None and news.cursor.window != claimed.held:
         covered = {
@@ -35,7 +37,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
             "held_until": news.cursor.window.end,
             "relist_at": horizon.relist_at,
         }
-    with ingest.db.begin() if changes or settles else ingest.db.single() as connection:
+    with ingest.db.begin() if changes or settles or reconnects else ingest.db.single() as connection:
         now = ingest.clock()
         sync_run = store.finish(
             connection,
@@ -76,8 +78,13 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
         ingest.crash("finished")
         if settles:
             _settle(connection, claimed, told, complete=news.complete is not None, at=now)
-        if changes:
-            _record(ingest, connection, claimed, changes, differences, sync_run=sync_run, at=now)
+        watched = bool(changes) and _record(
+            ingest, connection, claimed, changes, differences, sync_run=sync_run, at=now
+        )
+        if reconnects:
+            outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=sync_run)
+        if watched:
+            outbox.calendar_event(connection, claimed.id, "calendar.events_update", at=now, sync_run=sync_run)
     ingest.crash("committed")
     return Outcome(
         calendar_id=claimed.id,
@@ -133,8 +140,11 @@ def _record(
     *,
     sync_run: int,
     at: datetime,
-) -> None:
-    """Current rows, then history with its sequence numbers: the counter is locked for as short a time as can be."""
+) -> bool:
+    """Current rows, then history with its sequence numbers: the counter is locked for as short a time as can be.
+
+    Returns whether anybody may want to be told.
+    """
     told = [(change, change.held.event_id if change.held else ids.new("evt")) for change in changes if change.told]
     if told:
         history.write_told(connection, told, project=claimed.project_id, calendar=claimed.id, at=at)
@@ -142,7 +152,7 @@ def _record(
     if gone := [change.provider_event_id for change in changes if change.kind == "deleted"]:
         history.write_deleted(connection, gone, calendar=claimed.id, at=at)
         ingest.crash("deleted")
-    history.append(
+    watched = history.append(
         connection,
         list(zip(changes, differences, strict=True)),
         project=claimed.project_id,
@@ -151,6 +161,7 @@ def _record(
         at=at,
     )
     ingest.crash("appended")
+    return watched
 
 
 def _settle(connection: Connection, claimed: Claim, told: Told, *, complete: bool, at: datetime) -> None:

@@ -8,6 +8,7 @@ from calendar_pipeline.db.schema.columns import metadata
 from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
 from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
 from calendar_pipeline.db.schema.projects import api_key, project, project_counter, webhook_secret
+from calendar_pipeline.db.schema.webhooks import webhook_attempt, webhook_delivery, webhook_subscription
 
 __all__ = [
     "EVENT_FIELDS",
@@ -23,5 +24,8 @@ __all__ = [
     "project_counter",
     "quarantined_event",
     "sync_run",
+    "webhook_attempt",
+    "webhook_delivery",
     "webhook_secret",
+    "webhook_subscription",
 ]

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -26,6 +27,7 @@ project_counter = Table(
     metadata,
     Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
     Column("n", BigInteger, nullable=False, server_default=text("0")),
+    Column("webhooks", Integer, nullable=False, server_default=text("0"), comment="the project's own subscriptions"),
     comment="The last history sequence number given out; taken last in a transaction, so order is commit order.",
 )
 

@@ -13,7 +13,7 @@ BROUGHT = "abcdefghijklmnopqrstuvwxyz012345"
 def test_a_project_begins_to_count_at_nought(db, clock) -> None:
     with db.begin() as conn:
         made = store.create(conn, "ours", now=clock())
-        assert conn.execute(sa.select(project_counter)).all() == [(made.id, 0)]
+        assert conn.execute(sa.select(project_counter.c.project_id, project_counter.c.n)).all() == [(made.id, 0)]
         assert store.all_projects(conn) == [made]
 
 

@@ -49,6 +49,7 @@ def claim(*, failures: int = 0, suspected: timedelta | None = None) -> Claim:
         suspected_at=None if suspected is None else NOW - suspected,
         quarantined=0,
         unpublished=False,
+        state="connected",
         lease_token=uuid.UUID(int=0),
     )
 

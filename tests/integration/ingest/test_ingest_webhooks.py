@@ -1,0 +1,203 @@
+"""What happens to a calendar is put into the outbox in the transaction that makes it so, once, and fixed there."""
+
+import json
+import threading
+import time
+import uuid
+from datetime import datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from calendar_pipeline import ids
+from calendar_pipeline.db.schema import webhook_subscription
+from calendar_pipeline.webhooks import outbox
+from calendar_pipeline.webhooks.outbox import Message
+
+UPDATE, STATE = "calendar.events_update", "calendar.state_change"
+
+
+def subscribe(bench: Any, *triggers: str, **more: Any) -> str:
+    row = ids.new("webhook")
+    values = {
+        "id": row,
+        "project_id": bench.project,
+        "url": f"https://hooks.example/{row}",
+        "updated_at": bench.clock(),
+    }
+    with bench.db.begin() as connection:
+        connection.execute(
+            sa.insert(webhook_subscription).values({**values, "triggers": list(triggers or (UPDATE, STATE)), **more})
+        )
+    return row
+
+
+def deliveries(bench: Any) -> list[Any]:
+    return bench.rows("SELECT * FROM webhook_delivery WHERE calendar_id = :cal ORDER BY n")
+
+
+def bodies(bench: Any) -> list[Any]:
+    return [json.loads(row["body"]) for row in deliveries(bench)]
+
+
+def test_a_sync_that_changed_something_tells_each_endpoint_once(bench: Any) -> None:
+    subscriptions = {subscribe(bench), subscribe(bench, UPDATE)}
+    subscribe(bench, STATE)
+    bench.patch(metadata={"user": "Zoë 🎉"})
+    bench.add("One")
+    bench.add("Two")
+    bench.sync()
+    rows = deliveries(bench)
+    assert {row["subscription_id"] for row in rows} == subscriptions
+    assert len({row["idempotency_key"] for row in rows}) == len({row["id"] for row in rows}) == 2
+    [run] = bench.runs()
+    for row, body in zip(rows, bodies(bench), strict=True):
+        assert (row["status"], row["trigger"], row["next_attempt_at"]) == ("pending", UPDATE, bench.clock())
+        assert row["sync_run_id"] == run["id"]
+        assert body == {
+            "idempotency_key": str(row["idempotency_key"]),
+            "calendar_id": bench.cal.id,
+            "calendar_deduplication_key": None,
+            "calendar_metadata": {"user": "Zoë 🎉"},
+            "trigger": UPDATE,
+            "data": {
+                "state": "connected",
+                "connection_failure_data": None,
+                "last_successful_sync_at": "2026-11-23T09:00:00Z",
+                "last_attempted_sync_at": "2026-11-23T09:00:00Z",
+            },
+        }
+        assert (
+            bytes(row["body"]) == json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        )
+
+
+def test_a_sync_without_news_tells_nobody(bench: Any) -> None:
+    subscribe(bench)
+    bench.sync()
+    bench.sync()
+    assert deliveries(bench) == []
+
+
+def test_what_is_told_stays_as_it_was_when_it_happened(bench: Any) -> None:
+    subscribe(bench)
+    bench.patch(metadata={"then": "1"})
+    bench.add()
+    bench.sync()
+    bench.patch(metadata={"now": "2"})
+    assert [body["calendar_metadata"] for body in bodies(bench)] == [{"then": "1"}]
+
+
+def test_disconnection_and_reconnection_are_told_once_each(bench: Any) -> None:
+    subscribe(bench, STATE)
+    bench.sync()
+    bench.world.revoke(bench.cal.google.refresh_token)
+    assert bench.sync().status == "disconnected"
+    assert bench.sync().status == "disconnected"
+    [body] = bodies(bench)
+    assert (body["trigger"], body["data"]["state"]) == (STATE, "disconnected")
+    failure = body["data"]["connection_failure_data"]
+    assert failure == bench.row["connection_failure_data"]
+    assert set(failure) == {"error", "timestamp"}
+    assert datetime.fromisoformat(failure["timestamp"]).utcoffset() is not None
+    google = bench.cal.google
+    bench.patch(refresh_token=bench.world.issue_refresh_token(google.account, client_id=google.client_id))
+    bench.sync()
+    bench.sync()
+    [_, body] = bodies(bench)
+    assert body["data"]["state"] == "connected"
+    assert body["data"]["connection_failure_data"] is None
+
+
+@pytest.mark.parametrize("point", ["finished", "told", "appended"])
+def test_a_crash_before_the_commit_tells_nobody_and_the_next_sync_does(bench: Any, point: str) -> None:
+    subscribe(bench)
+    bench.add()
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.sync(ingest=bench.crashing(point, die))
+    assert deliveries(bench) == []
+    bench.clock.pass_by(minutes=10)
+    bench.execute("UPDATE calendar SET lease_until = NULL")
+    bench.sync()
+    assert len(deliveries(bench)) == 1
+
+
+def statements(bench: Any) -> int:
+    """What a sync of one new event costs."""
+    bench.add()
+    before = bench.db.statements
+    bench.sync()
+    return bench.db.statements - before
+
+
+def test_webhooks_cost_three_statements_and_nothing_where_there_are_none(bench: Any) -> None:
+    bench.sync()
+    without = statements(bench)
+    assert statements(bench) == without
+    subscribe(bench)
+    assert statements(bench) == without + 3
+    subscribe(bench)
+    subscribe(bench)
+    assert statements(bench) == without + 3
+    bench.execute("DELETE FROM webhook_subscription")
+    assert statements(bench) == without
+
+
+def test_who_subscribes_during_a_sync_sees_its_changes_or_is_told_of_them(bench: Any) -> None:
+    """The subscription is there only after the commit that it does not hear of."""
+    bench.sync()
+    bench.add()
+    order: list[str] = []
+
+    def meanwhile() -> None:
+        def work() -> None:
+            subscribe(bench)
+            order.append("subscribed")
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        for _ in range(200):
+            with bench.db.single() as connection:
+                if connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar():
+                    break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("the subscription did not wait")
+        order.append("sync goes on")
+
+    bench.sync(ingest=bench.crashing("appended", meanwhile))
+    for _ in range(200):
+        if "subscribed" in order:
+            break
+        time.sleep(0.01)
+    assert order == ["sync goes on", "subscribed"]
+    assert deliveries(bench) == []
+
+
+def test_what_cannot_be_signed_is_kept_as_rejected_and_stops_nothing_else(bench: Any) -> None:
+    subscription = subscribe(bench)
+    message = {
+        "project_id": bench.project,
+        "subscription_id": subscription,
+        "trigger": UPDATE,
+        "key": uuid.uuid4(),
+        "calendar_id": bench.cal.id,
+    }
+    with bench.db.begin() as connection:
+        outbox.write(
+            connection,
+            [Message(**message, payload={"x": "\ud83d"}), Message(**message, payload={"x": "\U0001f600"})],
+            at=bench.clock(),
+        )
+    [bad, good] = deliveries(bench)
+    assert (bad["status"], bad["body"], bad["last_error"]) == (
+        "rejected",
+        None,
+        "unsignable: $.x has half of a surrogate pair",
+    )
+    assert (good["status"], bytes(good["body"])) == ("pending", '{"x":"😀"}'.encode())
