@@ -7,6 +7,8 @@ CalendarPipelineError
 │   │   └── RateLimited        too many requests in this client's or user's name
 │   ├── CursorExpired          drop the cursor and list the window anew
 │   ├── AccessRevoked          the user must reconnect; keep the data
+│   ├── PushRefused            this calendar cannot be watched: poll it, and ask again after `again_after` if at all
+│   ├── ChannelGone            the provider does not know this channel (any more): make a new one
 │   ├── OperatorMustAct        our OAuth client or project is refused; disconnect nobody
 │   └── ContractBroken         an answer that should not exist, or a bug of ours; alarm, do not loop
 ├── LeaseLost                  another worker has this calendar now; step aside, nothing was written
@@ -78,6 +80,18 @@ class AccessRevoked(ProviderError):
         super().__init__(code, message, body=body)
         self.needs_confirmation = needs_confirmation
         self.confirm_after = confirm_after
+
+
+class PushRefused(ProviderError):
+    """The provider does not notify of this calendar's changes. `again_after` None: it never will."""
+
+    def __init__(self, code: str, message: str = "", *, again_after: timedelta | None = None) -> None:
+        super().__init__(code, message)
+        self.again_after = again_after
+
+
+class ChannelGone(ProviderError):
+    """A channel that was to be renewed does not exist."""
 
 
 class OperatorMustAct(ProviderError):

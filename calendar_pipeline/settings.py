@@ -6,8 +6,9 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 UP_NOTE = "up.env"
@@ -67,11 +68,44 @@ class Settings(BaseSettings):
     )
     held_buffer_days: int = Field(default=8, ge=2, description="days held beyond the visible window, between listings")
 
+    public_base_url: str | None = Field(
+        default=None, description="https address under which providers reach the API; empty: no push, only polling"
+    )
+    push_window_seconds: float = Field(
+        default=3.0, ge=0, description="least time between two syncs of one calendar that notifications ask for"
+    )
+    safety_poll_minutes: int = Field(
+        default=360, ge=5, description="age at which a calendar is due again whose notifications can be relied on"
+    )
+    live_runs: int = Field(default=1, ge=0, le=16, description="runs of the live path at work at once; 0: none")
+    live_lifetime_minutes: float = Field(
+        default=25.0, gt=0, description="how long a run of the live path works before its successor takes over"
+    )
+    live_poll_seconds: float = Field(default=0.2, gt=0, le=10, description="how often the live path looks for work")
+    freshness_alarm_seconds: float = Field(
+        default=60.0, gt=0, description="a change seen later than this turns the check 'freshness' red"
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="bearer token that GET /metrics asks for; empty: there is no such page"
+    )
+
     meeting_hosts: str = Field(default="", description="more hosts whose links are meetings, comma-separated")
     max_metadata_length: int = Field(default=1000, ge=1, description="longest metadata object, as JSON text")
     require_string_values_in_metadata: bool = Field(
         default=True, description="refuse metadata values that are not strings"
     )
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        """Providers take https only; the sandbox, on this machine, http as well."""
+        if value is None:
+            return None
+        address = urlsplit(value)
+        local = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost", "::1")
+        if not address.hostname or not (address.scheme == "https" or local) or address.query or address.fragment:
+            raise ValueError("PUBLIC_BASE_URL must be an https address, such as https://calendars.example.com")
+        return value.rstrip("/")
 
     @classmethod
     def load(cls, **given: object) -> "Settings":
@@ -89,6 +123,11 @@ class Settings(BaseSettings):
     def sync_interval(self) -> timedelta:
         """Age at which a calendar is due again."""
         return timedelta(minutes=self.sync_interval_minutes)
+
+    @property
+    def safety_poll(self) -> timedelta:
+        """Age at which a calendar with reliable push is due again: never sooner than one without."""
+        return max(timedelta(minutes=self.safety_poll_minutes), self.sync_interval)
 
     @property
     def sandbox_url(self) -> str:

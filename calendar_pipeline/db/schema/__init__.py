@@ -4,9 +4,11 @@ Table names are singular; instants are ``timestamptz``; ids are made by the appl
 """
 
 from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
+from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
 from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
 from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
+from calendar_pipeline.db.schema.live import live_run
 from calendar_pipeline.db.schema.projects import api_key, project, project_counter, webhook_secret
 from calendar_pipeline.db.schema.webhooks import webhook_attempt, webhook_delivery, webhook_subscription
 
@@ -18,7 +20,9 @@ __all__ = [
     "calendar_status",
     "event_columns",
     "event_history",
+    "live_run",
     "metadata",
+    "notification_channel",
     "oauth_client",
     "project",
     "project_counter",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     text,
     true,
 )
@@ -67,11 +68,25 @@ calendar = Table(
     Column("unpublished", Boolean, nullable=False, server_default=true(), comment="Dagster is still to be told"),
     Column("lease_token", Uuid),
     at("lease_until"),
+    # Push: what the provider's notifications asked for, and how far they can be relied on.
+    Column("pushed_at", DateTime(timezone=True), comment="the last notification that asked for a sync"),
+    Column(
+        "look_again", Boolean, nullable=False, server_default=false(), comment="the last push came before its change"
+    ),
+    Column("misses", Integer, nullable=False, server_default=text("0"), comment="polls that found what no push told"),
+    at("missed_at"),
+    Column("channel_wanted", Boolean, nullable=False, server_default=true(), comment="no channel is kept alive"),
     CheckConstraint("platform IN ('google', 'microsoft')", name="platform"),
     CheckConstraint("state IN ('connected', 'disconnected')", name="state"),
     CheckConstraint("synced_gen <= requested_gen", name="generation"),
     UniqueConstraint("project_id", "deduplication_key"),
     Index("ix_calendar_page", "project_id", text("created_at DESC"), text("id DESC")),
+    Index(
+        "ix_calendar_asked",
+        "next_sync_at",
+        postgresql_where=text("((requested_gen > synced_gen AND failures = 0) OR look_again)"),
+    ),
+    Index("ix_calendar_channel_wanted", "id", postgresql_where=text("channel_wanted")),
     Index("ix_calendar_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
     comment="A followed calendar: credentials, connection state, and where its next sync starts.",
 )

@@ -50,7 +50,16 @@ sync_run = Table(
     at("covers_until"),
     Column("digest", LargeBinary, comment="of all event fingerprints of a listing; equal means the same content"),
     Column("token_kind", Text, comment="cached or fresh access token"),
+    Column("cause", Text, comment="push, second_look, asked, retry, or poll"),
+    Column("pushed_at", DateTime(timezone=True), comment="when the notification came that caused it"),
+    Column(
+        "changed_at", DateTime(timezone=True), comment="by the provider's clock: the first change that it brought anew"
+    ),
+    Column(
+        "missed", Integer, nullable=False, server_default=text("0"), comment="changes that push should have told of"
+    ),
     Index("ix_sync_run_drift", "id", postgresql_where=text("drift > 0")),
+    Index("ix_sync_run_changed", "finished_at", postgresql_where=text("changed_at IS NOT NULL")),
     Index("ix_sync_run_calendar", "calendar_id", text("id DESC")),
     comment="One row for each attempt to sync a calendar.",
 )

@@ -1,18 +1,15 @@
 """Google Calendar as a `CalendarProvider`, by google-api-python-client.
 
-The service object is built once per process (it is large and slow to build); each call brings the process's
-pooled transport with the caller's token, since httplib2 is not thread-safe. Retries belong to the schedule,
-not to a sleeping thread.
+Retries belong to the schedule, not to a sleeping thread.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, cast
 
 from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
 from calendar_pipeline.event import Item, Platform
-from calendar_pipeline.providers.google import classify, oauth, parse
+from calendar_pipeline.providers.google import classify, oauth, parse, service
 from calendar_pipeline.providers.json_values import Json, objects, text
 from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
 from calendar_pipeline.providers.transport import Transport
@@ -50,7 +47,7 @@ class GoogleCalendar:
         meeting_hosts: Sequence[str] = (),
     ) -> None:
         self._transport = transport
-        self._events = _events_resource(api_base_url.rstrip("/"))
+        self._events = service.events(api_base_url.rstrip("/"))
         self._token_url = token_url
         self._clock = clock
         self._hosts = tuple(meeting_hosts)
@@ -184,7 +181,7 @@ class GoogleCalendar:
         from googleapiclient.errors import HttpError
 
         try:
-            body: object = request.execute(http=_Authorized(self._transport, grant, meter), num_retries=0)
+            body: object = request.execute(http=service.Authorized(self._transport, grant, meter), num_retries=0)
         except HttpError as refused:
             raise classify.api_error(
                 int(refused.resp.status),
@@ -238,48 +235,3 @@ def _cursor(page: Json, window: Window | None) -> Cursor:
 
 def _rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@lru_cache(maxsize=4)
-def _events_resource(api_base_url: str) -> Any:
-    """The ``events`` resource of a service built from the bundled discovery document, once per process."""
-    import httplib2
-    from googleapiclient.discovery import build
-
-    service = build(
-        "calendar",
-        "v3",
-        http=httplib2.Http(),
-        static_discovery=True,
-        cache_discovery=False,
-        client_options={"api_endpoint": f"{api_base_url}/calendar/v3/"},
-    )
-    return service.events()
-
-
-class _Authorized:
-    """What googleapiclient calls an http object: our transport with one caller's token."""
-
-    def __init__(self, transport: Transport, grant: Grant, meter: Meter) -> None:
-        self._transport = transport
-        self._grant = grant
-        self._meter = meter
-
-    def request(
-        self,
-        uri: str,
-        method: str = "GET",
-        body: bytes | str | None = None,
-        headers: Mapping[str, str] | None = None,
-        **_: object,
-    ) -> tuple[Any, bytes]:
-        """One HTTP exchange in httplib2's words."""
-        import httplib2
-
-        self._meter.admit()
-        sent = {**(headers or {}), "authorization": f"Bearer {self._grant.access_token}"}
-        answer = self._transport.request(method, uri, headers=sent, body=body)
-        self._meter.count(len(answer.body))
-        response = httplib2.Response({**answer.headers, "status": str(answer.status)})
-        response.reason = answer.reason
-        return response, answer.body
