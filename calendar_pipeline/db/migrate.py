@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
+from calendar_pipeline.db.analysts import make
 from calendar_pipeline.db.connect import MINIMUM_VERSION, Database
 from calendar_pipeline.errors import SetupError
 
@@ -31,6 +32,7 @@ def upgrade(db: Database) -> None:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            make.everything(connection)
             connection.commit()
         finally:
             connection.rollback()

@@ -3,6 +3,7 @@
 Table names are singular; instants are ``timestamptz``; ids are made by the application.
 """
 
+from calendar_pipeline.db.schema.analysts import analyst_view
 from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
 from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
@@ -14,6 +15,7 @@ from calendar_pipeline.db.schema.webhooks import webhook_attempt, webhook_delive
 
 __all__ = [
     "EVENT_FIELDS",
+    "analyst_view",
     "api_key",
     "calendar",
     "calendar_event",

@@ -13,11 +13,17 @@ metadata = MetaData(
 )
 
 
-def at(name: str, *, nullable: bool = True) -> Column[object]:
+def at(name: str, *, nullable: bool = True, comment: str | None = None) -> Column[object]:
     """An instant."""
-    return Column(name, DateTime(timezone=True), nullable=nullable)
+    return Column(name, DateTime(timezone=True), nullable=nullable, comment=comment)
 
 
 def created() -> Column[object]:
     """When the row was made, by the database's clock unless the application says."""
-    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp())
+    return Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+        comment="when the row was made",
+    )

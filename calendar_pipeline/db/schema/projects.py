@@ -16,8 +16,8 @@ from calendar_pipeline.db.schema.columns import at, created, metadata
 project = Table(
     "project",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("id", Text, primary_key=True, comment="proj_…"),
+    Column("name", Text, nullable=False, comment="what people call it"),
     created(),
     comment="A tenant: the application whose users' calendars are followed.",
 )
@@ -25,8 +25,8 @@ project = Table(
 project_counter = Table(
     "project_counter",
     metadata,
-    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
-    Column("n", BigInteger, nullable=False, server_default=text("0")),
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True, comment="the tenant"),
+    Column("n", BigInteger, nullable=False, server_default=text("0"), comment="the last number given out"),
     Column("webhooks", Integer, nullable=False, server_default=text("0"), comment="the project's own subscriptions"),
     comment="The last history sequence number given out; taken last in a transaction, so order is commit order.",
 )

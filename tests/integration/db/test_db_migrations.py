@@ -49,11 +49,12 @@ def test_the_migrated_schema_is_the_codes_schema(db: Database) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "ALTER TABLE calendar DROP COLUMN time_zone",
+        "ALTER TABLE calendar DROP COLUMN suspected_at",
         "ALTER TABLE calendar_event ALTER COLUMN title SET NOT NULL",
         "DROP INDEX ix_calendar_due",
-        "ALTER TABLE sync_run ALTER COLUMN items TYPE bigint",
+        "ALTER TABLE oauth_client ALTER COLUMN refusals TYPE bigint",
         "CREATE TABLE stray (id int)",
+        "COMMENT ON COLUMN event_history.seq IS 'any number'",
     ],
 )
 def test_the_comparison_sees_a_difference(db: Database, damage: str) -> None:
