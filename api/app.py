@@ -11,7 +11,7 @@ from litestar.di import Provide
 from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, problems
-from api.routes import calendar_events, calendars, health, openapi
+from api.routes import bots, calendar_events, calendars, health, openapi
 from api.services import STATE, Services
 from calendar_pipeline.db import embedded, migrate
 from calendar_pipeline.db.connect import Database
@@ -43,7 +43,7 @@ def create_app(
         route_handlers=[
             Router(
                 path=methods.BASE,
-                route_handlers=[*calendars.HANDLERS, *calendar_events.HANDLERS],
+                route_handlers=[*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS],
                 guards=[negotiation.require_json, auth.require_key],
                 dependencies={"posted": Provide(body.read)},
             ),

@@ -7,7 +7,7 @@ Clients switch on four shapes: ``{"detail": text}`` for the transport (who are y
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -40,7 +40,7 @@ def error(status: int, text: str) -> Problem:
     return Problem(status, {"error": text})
 
 
-def fields(messages: Mapping[str, Sequence[str]]) -> Problem:
+def fields(messages: Mapping[str, object]) -> Problem:
     """All fields that are wrong, at once."""
     return Problem(400, messages)
 

@@ -1,11 +1,12 @@
 """The objects of the API, field for field in the order they are sent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from calendar_pipeline.bots import model as bots
 from calendar_pipeline.calendars import model as calendars
 from calendar_pipeline.event import Platform
 from calendar_pipeline.history.read import StoredEvent
@@ -37,6 +38,28 @@ class Attendee(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
     name: str | None = None
 
 
+class BotEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something that happened to a bot. `sub_type` is left out unless there is one."""
+
+    type: bots.EventType
+    created_at: datetime
+    sub_type: str | None = None
+
+
+class Bot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A bot that joins a meeting. What else it was made with is never shown."""
+
+    id: str
+    metadata: Mapping[str, Any] | None
+    meeting_url: str
+    state: bots.State
+    events: list[BotEvent]
+    transcription_state: bots.TranscriptionState
+    recording_state: bots.RecordingState
+    join_at: datetime | None
+    deduplication_key: str | None
+
+
 class CalendarEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """An event as it is now, deleted or not."""
 
@@ -51,7 +74,7 @@ class CalendarEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ical_uid: str | None
     name: str | None
     raw: dict[str, Any]
-    bots: list[dict[str, Any]]
+    bots: list[Bot]
     created_at: datetime
     updated_at: datetime
 
@@ -65,6 +88,7 @@ class Page(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True)
 
 
 _attendees = msgspec.json.Decoder(list[Attendee])
+_bot_events = msgspec.json.Decoder(list[BotEvent])
 
 
 def calendar(row: calendars.Calendar) -> Calendar:
@@ -85,8 +109,26 @@ def calendar(row: calendars.Calendar) -> Calendar:
     )
 
 
-def event(row: StoredEvent) -> CalendarEvent:
-    """An event as the API shows it. The provider's JSON goes into the answer as stored, without being parsed."""
+def bot(row: bots.Bot) -> Bot:
+    """A bot as the API shows it."""
+    return Bot(
+        id=row.id,
+        metadata=None if row.metadata is None else cast(Mapping[str, Any], msgspec.Raw(row.metadata)),
+        meeting_url=row.meeting_url,
+        state=row.state,
+        events=_bot_events.decode(row.events),
+        transcription_state=row.transcription_state,
+        recording_state=row.recording_state,
+        join_at=row.join_at,
+        deduplication_key=row.deduplication_key,
+    )
+
+
+def event(row: StoredEvent, *, bots: Sequence[bots.Bot] = ()) -> CalendarEvent:
+    """An event and its bots as the API shows them.
+
+    The provider's JSON goes into the answer as stored, without being parsed.
+    """
     return CalendarEvent(
         id=row.id,
         calendar_id=row.calendar_id,
@@ -99,7 +141,7 @@ def event(row: StoredEvent) -> CalendarEvent:
         ical_uid=row.ical_uid,
         name=row.title,
         raw=cast(dict[str, Any], msgspec.Raw(row.raw)),
-        bots=[],
+        bots=[bot(one) for one in bots],
         created_at=row.created_at,
         updated_at=row.updated_at,
     )

@@ -18,7 +18,19 @@ NO_KEY = "Metadata must have at least one key"
 
 
 class Invalid(Exception):
-    """A field's value is refused; the message is for the client."""
+    """A field's value is refused; the message is for the client.
+
+    For some settings objects the client is told by key: then `parts` stands in the message's place.
+    """
+
+    def __init__(self, message: str = "", *, parts: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.parts = parts
+
+    @property
+    def told(self) -> object:
+        """The field's entry in the answer."""
+        return [str(self)] if self.parts is None else self.parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +44,11 @@ class Field:
     """In a form, the value is JSON text."""
 
 
-def check(posted: Posted, fields: Sequence[Field]) -> dict[str, Any]:
-    """The values of the fields that were given; raises a 400 problem."""
-    data = _mapping(posted.data)
+def check(posted: Posted, fields: Sequence[Field], *, is_lenient: bool = False) -> dict[str, Any]:
+    """The values of the fields that were given; raises a 400 problem. Unknown keys are refused, unless `is_lenient`."""
+    data = mapping(posted.data)
     values: dict[str, Any] = {}
-    wrong: dict[str, list[str]] = {}
+    wrong: dict[str, object] = {}
     for field in fields:
         if field.name not in data or (posted.is_form and not field.required and data[field.name] == ""):
             if field.required:
@@ -45,9 +57,11 @@ def check(posted: Posted, fields: Sequence[Field]) -> dict[str, Any]:
         try:
             values[field.name] = _value(field, data[field.name], is_form=posted.is_form)
         except Invalid as refusal:
-            wrong[field.name] = [str(refusal)]
+            wrong[field.name] = refusal.told
     if wrong:
         raise problems.fields(wrong)
+    if is_lenient:
+        return values
     allowed = sorted(field.name for field in fields)
     if unexpected := sorted(set(data) - set(allowed)):
         raise problems.whole(f"Unexpected field(s): {', '.join(unexpected)}. Allowed fields are: {', '.join(allowed)}")
@@ -100,7 +114,7 @@ def metadata(*, longest: int, only_texts: bool) -> Callable[[object], Mapping[st
                     raise Invalid(f"Value for key '{key}' must be a string")
         if len(json.dumps(given)) > longest:
             raise Invalid(f"Metadata must be less than {longest} characters")
-        if _has_nul(given):
+        if has_nul(given):
             raise Invalid(NUL)
         return given
 
@@ -115,7 +129,8 @@ def _value(field: Field, value: object, *, is_form: bool) -> object:
     return field.read(value)
 
 
-def _mapping(data: object) -> dict[str, object]:
+def mapping(data: object) -> dict[str, object]:
+    """The body's keys and values; raises a 400 problem if it is no object."""
     if data is None:
         raise problems.whole("No data provided")
     if not isinstance(data, dict):
@@ -131,14 +146,15 @@ def _json(value: str) -> object:
         return value
 
 
-def _has_nul(value: object) -> bool:
+def has_nul(value: object) -> bool:
+    """Whether there is a NUL anywhere in `value`, which PostgreSQL could not store."""
     match value:
         case str():
             return "\x00" in value
         case dict():
             items = cast(dict[str, object], value)
-            return any(map(_has_nul, items)) or any(map(_has_nul, items.values()))
+            return any(map(has_nul, items)) or any(map(has_nul, items.values()))
         case list():
-            return any(map(_has_nul, cast(list[object], value)))
+            return any(map(has_nul, cast(list[object], value)))
         case _:
             return False

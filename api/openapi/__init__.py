@@ -4,16 +4,16 @@ Object schemas come from the very types that answers are encoded from; paths, pa
 since that is what clients switch on. Tests hold it against the routes and against real answers.
 """
 
-from api.openapi import calendar_events, calendars, parts
+from api.openapi import bots, calendar_events, calendars, parts
 from api.openapi.parts import Json
 from calendar_pipeline.settings import Settings
 
 DESCRIPTION = (
-    "Followed calendars and their events. Keys: `Authorization: Token <key>`. "
+    "Followed calendars, their events, and bots that join them. Keys: `Authorization: Token <key>`. "
     "Instants are UTC with `Z`; fractions of a second are left out when zero."
 )
 
-GROUPS = (calendars, calendar_events)
+GROUPS = (calendars, calendar_events, bots)
 
 
 def document(settings: Settings, *, version: str, base: str) -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Request, Response, get
 
 from api import auth, methods, pagination, problems, responses, services, shapes, timestamps
+from calendar_pipeline.bots import store as bots
 from calendar_pipeline.history import read as history
 from calendar_pipeline.history.read import ORDERINGS, Filter, Ordering
 
@@ -17,7 +18,7 @@ END_EXAMPLE = "2025-01-13T18:00:00Z"
 
 @get(PATH, sync_to_thread=True)
 def list_calendar_events(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """A page of events of all the project's calendars, deleted events too."""
+    """A page of events of all the project's calendars, deleted events too, each with its bots."""
     query = pagination.parameters(request)
     where = filter_of(query)
     ordering = ordering_of(query)
@@ -25,7 +26,9 @@ def list_calendar_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     seek = pagination.seek(query, listing=listing)
     with services.of(request).db.single() as conn:
         found = history.page(conn, auth.project_id(request), where=where, ordering=ordering, size=PAGE, seek=seek)
-    return responses.page(request, [shapes.event(row) for row in found.rows], found, listing=listing)
+        theirs = bots.of_events(conn, [row.id for row in found.rows])
+    results = [shapes.event(row, bots=theirs.get(row.id, ())) for row in found.rows]
+    return responses.page(request, results, found, listing=listing)
 
 
 def filter_of(query: dict[str, str]) -> Filter:

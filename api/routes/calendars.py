@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from api import auth, methods, pagination, problems, responses, services, shapes, validation
 from api.body import Posted
 from api.validation import Field
+from calendar_pipeline.bots import store as bots
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import PLATFORMS, CalendarPatch, NewCalendar
 from calendar_pipeline.errors import DuplicateKey, NotFound
@@ -84,10 +85,13 @@ def patch_calendar(
 
 @delete(ITEM_PATH, sync_to_thread=True, status_code=200)
 def delete_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) -> Response[bytes]:
-    """Forget a calendar and its events."""
+    """Forget a calendar, its events and its scheduled bots."""
+    project = auth.project_id(request)
     try:
+        known = _known(calendar_id)
         with services.of(request).db.begin() as conn:
-            calendars.delete(conn, auth.project_id(request), _known(calendar_id))
+            bots.calendar_deleted(conn, project, known)
+            calendars.delete(conn, project, known)
     except NotFound:
         raise _not_found() from None
     return responses.empty()

@@ -4,6 +4,7 @@ Table names are singular; instants are ``timestamptz``; ids are made by the appl
 """
 
 from calendar_pipeline.db.schema.analysts import analyst_view
+from calendar_pipeline.db.schema.bots import bot, bot_event, bot_position
 from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
 from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
@@ -17,6 +18,9 @@ __all__ = [
     "EVENT_FIELDS",
     "analyst_view",
     "api_key",
+    "bot",
+    "bot_event",
+    "bot_position",
     "calendar",
     "calendar_event",
     "calendar_status",

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -94,6 +95,26 @@ def client(app: Litestar, tenant: Tenant) -> Iterator[httpx.Client]:
 @pytest.fixture
 def served(app: Litestar) -> Iterator[str]:
     """The address of the app behind a real socket."""
+    with serving(app) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared(new_database: Callable[[], str], keyring: KeyRing) -> Iterator[httpx.Client]:
+    """A client of an app behind a real socket, with a database that all tests of the module share: for refusals."""
+    with Database(new_database()) as db:
+        ours = make_tenant(db, "shared")
+        app = create_app(Settings(_env_file=None), db=db, keyring=keyring, clock=lambda: NOW)
+        with (
+            serving(app) as url,
+            httpx.Client(base_url=f"{url}/api/v1", headers=ours.headers, trust_env=False, timeout=20) as client,
+        ):
+            yield client
+
+
+@contextmanager
+def serving(app: Litestar) -> Iterator[str]:
+    """The address of `app` behind a real socket."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False, ws="none"
     )

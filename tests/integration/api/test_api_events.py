@@ -250,14 +250,14 @@ def test_237_events_are_three_pages(client, tenant, calendar_id, events, clock) 
     assert client.get(pages[1]["previous"]).json() == pages[0]
 
 
-def test_one_page_takes_three_statements_at_most(client, tenant, calendar_id, events, db, clock) -> None:
+def test_one_page_takes_three_statements_at_most(client, tenant, calendar_id, events, db) -> None:
     events(tenant.id, calendar_id, [{}] * 5)
-    clock.pass_by(minutes=2)
+    client.get("/calendar_events")  # once a minute the key's use is noted
     before = db.statements
     client.get("/calendar_events", params={"calendar_deduplication_key": "mine"})
-    assert db.statements - before == 3
+    assert db.statements - before == 3  # key, events, bots
     client.get("/calendar_events")
-    assert db.statements - before == 5
+    assert db.statements - before == 6
 
 
 def test_one_awkward_calendar_of_attendees_is_no_fault(client, tenant, calendar_id, events) -> None:

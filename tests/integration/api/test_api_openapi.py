@@ -10,6 +10,7 @@ from litestar import Litestar
 from api import shapes
 from calendar_pipeline.db.schema import calendar
 
+BOT = {"bot_name": "x", "meeting_url": "https://meet.google.com/abc-defg-hij"}
 GOOD = {"platform": "google", "client_id": "c", "client_secret": "s", "refresh_token": "t"}
 
 
@@ -77,6 +78,16 @@ def test_references_lead_somewhere(document) -> None:
         ("PATCH", "/calendars/{id}", "/calendars/{calendar_id}", {"json": {"metadata": {}}}, 400),
         ("PATCH", "/calendars/x", "/calendars/{calendar_id}", {"json": {}}, 404),
         ("DELETE", "/calendars/x", "/calendars/{calendar_id}", {}, 404),
+        ("GET", "/bots", "/bots", {}, 200),
+        ("GET", "/bots?cursor=x", "/bots", {}, 404),
+        ("GET", "/bots?states=x", "/bots", {}, 400),
+        ("POST", "/bots", "/bots", {"json": BOT}, 201),
+        ("POST", "/bots", "/bots", {"json": {}}, 400),
+        ("POST", "/bots", "/bots", {"json": BOT | {"calendar_event_id": "x"}}, 400),
+        ("POST", "/bots", "/bots", {"json": BOT | {"recording_settings": {"format": "x"}}}, 400),
+        ("GET", "/bots/x", "/bots/{bot_id}", {}, 404),
+        ("PATCH", "/bots/x", "/bots/{bot_id}", {"json": {}}, 404),
+        ("DELETE", "/bots/x", "/bots/{bot_id}", {}, 404),
         ("GET", "/calendar_events", "/calendar_events", {}, 200),
         ("GET", "/calendar_events?ordering=x", "/calendar_events", {}, 400),
         ("GET", "/calendar_events?cursor=x", "/calendar_events", {}, 404),
@@ -124,6 +135,7 @@ def test_nullable_is_what_the_contract_says(document) -> None:
         "last_successful_sync_at",
         "last_attempted_sync_at",
     }
+    assert nullable("Bot") == {"metadata", "join_at", "deduplication_key"}
     assert nullable("CalendarEvent") == {"meeting_url", "ical_uid", "name"}
 
 
