@@ -1,12 +1,14 @@
 """Many calendars at once for benchmarks, and one that looks like somebody's. Both are the same every time."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sandbox.google import edits
-from sandbox.google.links import conference
-from sandbox.google.when import as_json, end_of, moment
+from sandbox import edits
+from sandbox.dialects import DIALECTS
+from sandbox.faults import Provider
 from sandbox.replies import Credentials
+from sandbox.when import as_json, end_of, moment
 
 if TYPE_CHECKING:
     from sandbox.world import World
@@ -32,6 +34,7 @@ def create_calendars(
     first: int = 0,
     zone: str = "Europe/Berlin",
     client_id: str = "sandbox-client",
+    provider: Provider = "google",
 ) -> list[Credentials]:
     """`count` accounts with one calendar each: `{prefix}{n}@example.com`, refresh token `{prefix}-refresh-{n}`.
 
@@ -42,13 +45,17 @@ def create_calendars(
         made: list[Credentials] = []
         now = world.now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-        bodies = [_single(n, midnight, zone, max(events, 1)) for n in range(events)]
-        bodies += [_weekly(n, midnight, zone) for n in range(series)]
+        linked = DIALECTS[provider].linked
+        bodies = [_single(n, midnight, zone, max(events, 1)) | linked(_link(n)) for n in range(events)]
+        bodies += [_weekly(n, midnight, zone) | linked(_link(n)) for n in range(series)]
         for n in range(first, first + count):
             account = f"{prefix}{n}@example.com"
             token = f"{prefix}-refresh-{n}"
-            made.append(world.create_calendar(account=account, zone=zone, client_id=client_id, refresh_token=token))
-            calendar = world.calendar(account)
+            one = world.create_calendar(
+                account=account, zone=zone, client_id=client_id, refresh_token=token, provider=provider
+            )
+            made.append(one)
+            calendar = world.calendar(one.calendar_id)
             for k, body in enumerate(bodies):
                 edits.insert(
                     calendar, body | {"summary": f"{body['summary']} of {prefix}{n}"}, now, event_id=f"e{n}x{k}"
@@ -56,25 +63,32 @@ def create_calendars(
         return made
 
 
-def add_demo(world: "World", now: datetime) -> Credentials:
-    """demo@example.com with a fortnight as somebody might have it; its credentials never change.
+_DEMO_ACCOUNTS: Mapping[Provider, tuple[str, str]] = {
+    "google": ("demo@example.com", "sandbox-demo-refresh-token"),
+    "microsoft": ("demo-microsoft@example.com", "sandbox-demo-microsoft-refresh-token"),
+}
+"""Whose the demo calendars are, and with which refresh token they are read."""
+
+
+def add_demo(world: "World", now: datetime, *, provider: Provider = "google") -> Credentials:
+    """demo@example.com (at Google) with a fortnight as somebody might have it; its credentials never change.
 
     Safe to call again: a demo calendar that is there is left as it is, and gets a new token if all were revoked.
     """
     with world.lock:
-        account = "demo@example.com"
-        if account in world.state.calendars:
+        account, token = _DEMO_ACCOUNTS[provider]
+        if account in world.state.accounts:
             if not any(one.account == account and not one.revoked for one in world.state.grants.values()):
                 world.issue_refresh_token(account)
             return world.credentials(account)
-        made = world.create_calendar(account=account, summary="Demo", refresh_token="sandbox-demo-refresh-token")  # noqa: S106
+        made = world.create_calendar(account=account, summary="Demo", refresh_token=token, provider=provider)
         today = now.replace(tzinfo=None)
         monday = (today - timedelta(days=today.weekday())).date()
         for day, hour, body in _DEMO:
             start = f"{monday + timedelta(days=day)}" + (f"T{hour}" if hour else "")
-            world.create_event(account, start=start, **body)
-        declined = world.find_event(account, "Vendor pitch")
-        world.respond(account, declined, "declined")
+            world.create_event(made.calendar_id, start=start, **body)
+        declined = world.find_event(made.calendar_id, "Vendor pitch")
+        world.respond(made.calendar_id, declined, "declined")
         return made
 
 
@@ -169,12 +183,11 @@ _DEMO: tuple[tuple[int, str, dict[str, Any]], ...] = (
 def _single(n: int, midnight: datetime, zone: str, of: int) -> dict[str, Any]:
     day = n * _DAYS // of - _DAYS_BACK
     start = moment(midnight + timedelta(days=day, hours=8, minutes=30 * (n * 7 % 20)), zone)
-    body = {
+    return {
         "summary": f"Meeting {n}",
         "start": as_json(start, zone),
         "end": as_json(end_of(start, timedelta(minutes=30)), zone),
     }
-    return body | _linked(n)
 
 
 def _weekly(n: int, midnight: datetime, zone: str) -> dict[str, Any]:
@@ -184,8 +197,8 @@ def _weekly(n: int, midnight: datetime, zone: str) -> dict[str, Any]:
         "start": as_json(start, zone),
         "end": as_json(end_of(start, timedelta(minutes=30)), zone),
     }
-    return body | {"recurrence": ["RRULE:FREQ=WEEKLY"]} | _linked(n)
+    return body | {"recurrence": ["RRULE:FREQ=WEEKLY"]}
 
 
-def _linked(n: int) -> dict[str, Any]:
-    return conference(_LINKS[n % len(_LINKS)].format(f"{n:03d}"))
+def _link(n: int) -> str:
+    return _LINKS[n % len(_LINKS)].format(f"{n:03d}")

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from sandbox import snapshot
 from sandbox.client import Client, SandboxError
-from sandbox.google.errors import Unusable
+from sandbox.errors import Unusable
 from sandbox.server import listen, serving
 from sandbox.world import World
 
@@ -300,7 +300,7 @@ def switch(
             told = sandbox.set_switches(calendar, **{name.replace("-", "_"): _value(value)})
         else:
             told = sandbox.switches(calendar)
-        for key, held in msgspec.structs.asdict(told).items():
+        for key, held in told.items():
             if name is None or key == name.replace("-", "_"):
                 out.print(f"{key} = {held}")
 

@@ -9,9 +9,8 @@ from typing import Any, Literal, Self, TypeVar
 import msgspec
 import urllib3
 
-from sandbox.google.faults import Fault
-from sandbox.google.model import type_of_role
-from sandbox.google.switches import Switches
+from sandbox.faults import Fault, Provider
+from sandbox.model import type_of_role
 from sandbox.push import Tally
 from sandbox.replies import Credentials, Json, Loaded, Seen, Stats
 
@@ -63,29 +62,45 @@ class Client:
         scope: str | None = None,
         access_role: type_of_role = "owner",
         poll_only: bool = False,
+        provider: Provider = "google",
     ) -> Credentials:
         """A calendar and what an application needs to follow it."""
         given: Json = {"account": account, "calendar_id": calendar_id, "summary": summary, "zone": zone}
         given |= {"client_id": client_id, "client_secret": client_secret, "refresh_token": refresh_token}
-        given |= {"access_role": access_role, "poll_only": poll_only} | ({"scope": scope} if scope is not None else {})
+        given |= {"scope": scope, "access_role": access_role, "poll_only": poll_only, "provider": provider}
         return self._do("create_calendar", given, Credentials)
 
     def create_calendars(
-        self, count: int, events: int, *, series: int = 0, prefix: str = "bench", first: int = 0
+        self,
+        count: int,
+        events: int,
+        *,
+        series: int = 0,
+        prefix: str = "bench",
+        first: int = 0,
+        provider: Provider = "google",
     ) -> list[Credentials]:
         """Many calendars of one account each, in one request."""
-        given = {"count": count, "events": events, "series": series, "prefix": prefix, "first": first}
+        given: Json = {"count": count, "events": events, "series": series, "prefix": prefix, "first": first}
+        given |= {"provider": provider}
         return self._do("create_calendars", given, list[Credentials])
 
-    def add_demo(self) -> Credentials:
-        """demo@example.com and its calendar."""
-        return self._do("add_demo", {}, Credentials)
+    def add_demo(self, *, provider: Provider = "google") -> Credentials:
+        """The provider's demo calendar."""
+        return self._do("add_demo", {"provider": provider}, Credentials)
 
     def load(
-        self, text: str, *, calendar_id: str | None = None, account: str | None = None, shift_to_now: bool = False
+        self,
+        text: str,
+        *,
+        calendar_id: str | None = None,
+        account: str | None = None,
+        shift_to_now: bool = False,
+        provider: Provider = "google",
     ) -> Loaded:
         """Put an .ics export's events into a calendar (a new one unless named)."""
         given: Json = {"text": text, "calendar_id": calendar_id, "account": account, "shift_to_now": shift_to_now}
+        given |= {"provider": provider}
         return self._do("load", given, Loaded)
 
     def calendars(self) -> list[Json]:
@@ -110,7 +125,7 @@ class Client:
 
     def issue_refresh_token(self, account: str, *, client_id: str = "sandbox-client", scope: str | None = None) -> str:
         """One more refresh token."""
-        given = {"account": account, "client_id": client_id} | ({"scope": scope} if scope is not None else {})
+        given = {"account": account, "client_id": client_id, "scope": scope}
         return self._do("issue_refresh_token", given, str)
 
     def issue_access_token(self, account: str) -> str:
@@ -197,8 +212,12 @@ class Client:
         return self._event("respond", calendar_id, event_id, response=response)
 
     def cancel_event(self, calendar_id: str, event_id: str) -> Json:
-        """Cancel an event, an instance or a series."""
+        """Its organizer cancels an event, an instance or a series."""
         return self._event("cancel_event", calendar_id, event_id)
+
+    def delete_event(self, calendar_id: str, event_id: str) -> Json:
+        """Delete an event, an instance or a series from this calendar."""
+        return self._event("delete_event", calendar_id, event_id)
 
     def restore_event(self, calendar_id: str, event_id: str) -> Json:
         """Bring it back."""
@@ -220,13 +239,15 @@ class Client:
 
     # -- behaviour -----------------------------------------------------------------------------------------
 
-    def switches(self, calendar_id: str | None = None) -> Switches:
-        """The switches as they stand."""
-        return self._get("/switches", Switches, {} if calendar_id is None else {"calendar_id": calendar_id})
+    def switches(self, calendar_id: str | None = None, *, provider: Provider = "google") -> Json:
+        """The switches as they stand, by name."""
+        named = {} if calendar_id is None else {"calendar_id": calendar_id}
+        return self._get("/switches", Json, {"provider": provider} | named)
 
-    def set_switches(self, calendar_id: str | None = None, **changes: Any) -> Switches:
-        """Set some, for all or one calendar."""
-        return self._do("set_switches", {"changes": changes, "calendar_id": calendar_id}, Switches)
+    def set_switches(self, calendar_id: str | None = None, *, provider: Provider = "google", **changes: Any) -> Json:
+        """Set some, for all of the provider or one calendar."""
+        given = {"changes": changes, "calendar_id": calendar_id, "provider": provider}
+        return self._do("set_switches", given, Json)
 
     def add_fault(
         self,
@@ -240,11 +261,14 @@ class Client:
         seconds: float = 2.0,
         retry_after: int | None = None,
         description: str | None = None,
+        account: str | None = None,
+        provider: Provider | None = None,
     ) -> Fault:
         """Let the next fitting requests fail."""
         given: Json = {"kind": kind, "endpoint": endpoint, "calendar_id": calendar_id, "client_id": client_id}
         given |= {"refresh_token": refresh_token, "times": times, "seconds": seconds, "retry_after": retry_after}
-        return self._do("add_fault", given | {"description": description}, Fault)
+        given |= {"description": description, "account": account, "provider": provider}
+        return self._do("add_fault", given, Fault)
 
     def clear_faults(self, fault_id: int | None = None) -> int:
         """Forget one or all."""

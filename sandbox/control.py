@@ -15,7 +15,8 @@ import msgspec
 from litestar import MediaType, Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from sandbox.google.errors import Missing, Unusable
+from sandbox.errors import Missing, Unusable
+from sandbox.faults import Provider
 from sandbox.world import World
 
 _JSON = MediaType.JSON
@@ -40,6 +41,7 @@ OPERATIONS: dict[str, Operation] = {
         World.set_link,
         World.respond,
         World.cancel_event,
+        World.delete_event,
         World.restore_event,
         World.split_series,
         World.event,
@@ -116,8 +118,10 @@ def routes(world: World) -> Router:  # noqa: C901 - a list of one-line handlers
         return _answer(world.event(calendar_id, event_id))
 
     @get("/switches", sync_to_thread=True)
-    def switches(calendar_id: FromQuery[str | None] = None) -> Response[bytes]:
-        return _answer(world.switches(calendar_id))
+    def switches(
+        calendar_id: FromQuery[str | None] = None, provider: FromQuery[Provider] = "google"
+    ) -> Response[bytes]:
+        return _answer(world.switches(calendar_id, provider=provider))
 
     @get("/faults", sync_to_thread=True)
     def fault_list() -> Response[bytes]:

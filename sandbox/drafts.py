@@ -3,10 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.google.errors import Missing, Unusable
-from sandbox.google.links import conference
-from sandbox.google.model import Calendar, Event
-from sandbox.google.when import Day, as_json, end_of, instant, parse
+from sandbox.errors import Missing, Unusable
+from sandbox.model import Calendar, Event
+from sandbox.when import Day, as_json, end_of, instant, parse
 
 Json = dict[str, Any]
 
@@ -24,7 +23,7 @@ def body(
     organizer: str | None,
     location: str | None,
     description: str | None,
-    link: str | None,
+    linked: Json,
 ) -> Json:
     """The event as an insert would carry it."""
     begins = parse(start, zone)
@@ -34,12 +33,12 @@ def body(
     made |= {"location": location, "description": description, "recurrence": recurrence}
     if isinstance(begins, Day):
         made["transparency"] = "transparent"
+        made["start"]["timeZone"] = zone
     if organizer is not None and organizer != account:
         made["organizer"] = made["creator"] = {"email": organizer}
     if attendees:
         made["attendees"] = people(account, organizer or account, attendees)
-    if link is not None:
-        made |= conference(link)
+    made |= linked
     return {name: value for name, value in made.items() if value is not None}
 
 
@@ -62,7 +61,7 @@ def choose(calendar: Calendar, name: str, now: datetime, *, cancelled: bool = Fa
     """The id of the one event whose title holds `name`; raises `Unusable` naming the candidates."""
     found = [one for one in calendar.events.values() if name.lower() in str(one.fields.get("summary", "")).lower()]
     if cancelled:
-        found = sorted((one for one in found if one.cancelled), key=lambda one: one.seq)[-1:]
+        found = sorted((one for one in found if one.cancelled or one.called_off), key=lambda one: one.seq)[-1:]
     found = [one for one in found if one.series_id is None] or found
     if len(found) > 1:
         found = [one for one in found if not one.cancelled] or found

@@ -7,24 +7,25 @@ import hashlib
 import re
 from base64 import b32hexencode
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 
 import icalendar
 import msgspec
 
-from sandbox import zones
-from sandbox.google import edits, expand
-from sandbox.google.errors import Unusable
-from sandbox.google.links import conference
-from sandbox.google.model import Calendar
-from sandbox.google.when import Day, Moment, When, as_json, end_of, instant, later, length, moment, suffix, wall
+from sandbox import edits, expand, zones
+from sandbox.errors import Unusable
+from sandbox.model import Calendar
+from sandbox.when import Day, Moment, When, as_json, end_of, instant, later, length, moment, suffix, wall
 
 _GOOGLE_ID = re.compile(r"[a-v0-9]{5,}(_R\d{8}(T\d{6})?)?")
 _ANSWERS = {"ACCEPTED": "accepted", "DECLINED": "declined", "TENTATIVE": "tentative"}
 _CLASSES = {"PRIVATE": "private", "CONFIDENTIAL": "confidential", "PUBLIC": "public"}
 _WEEKS_BACK, _WEEKS = 1, 4
+_LINKS = ("X-GOOGLE-CONFERENCE", "X-MICROSOFT-SKYPETEAMSMEETINGURL", "X-MICROSOFT-ONLINEMEETINGCONFLINK")
+CUSTOM_ZONE = "tzone://Microsoft/Custom"
+"""What Exchange calls a zone that a file defines by itself."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -41,6 +42,10 @@ class Row(msgspec.Struct, frozen=True):
     added: tuple[When, ...] = ()
     left_out: tuple[When, ...] = ()
     original: When | None = None
+    link: str | None = None
+    """A meeting link that stands in a property of its own."""
+    own_zone: bool = False
+    """Its zone is the file's own, not a known one."""
 
     @property
     def recurrence(self) -> tuple[str, ...]:
@@ -114,9 +119,12 @@ def shifted(export: Export, weeks: int) -> Export:
     return msgspec.structs.replace(export, rows=[move(row) for row in export.rows])
 
 
-def add(calendar: Calendar, export: Export, now: datetime) -> tuple[int, list[str]]:
+def add(
+    calendar: Calendar, export: Export, now: datetime, *, linked: Callable[[str | None], dict[str, Any]]
+) -> tuple[int, list[str]]:
     """Put the export's events into the calendar; how many, and what was left out and why.
 
+    `linked` says where a meeting link stands at the calendar's provider.
     Exceptions whose master isn't in the file become single events, as for a guest of one instance only.
     """
     added, skipped = 0, list[str]()
@@ -126,6 +134,10 @@ def add(calendar: Calendar, export: Export, now: datetime) -> tuple[int, list[st
         event_id = _event_id(row.uid) if row.original is None else f"{_event_id(row.uid)}_{suffix(row.original)}"
         body = row.fields | {"start": as_json(row.start, calendar.zone), "end": as_json(row.end, calendar.zone)}
         body |= {"status": row.status, "recurrence": list(row.recurrence) if row.original is None else []}
+        if row.link is not None:
+            body |= {name: value for name, value in linked(row.link).items() if value is not None}
+        if row.own_zone and calendar.provider == "microsoft":
+            body["graph"] = {"originalStartTimeZone": CUSTOM_ZONE, "originalEndTimeZone": CUSTOM_ZONE}
         _mark_self(body, calendar.account)
         try:
             if series is not None and series not in calendar.events:
@@ -167,6 +179,8 @@ def _row(event: Any, zone: str, number: int) -> Row:
         added=tuple(_dates(event, "RDATE", start, zone)),
         left_out=tuple(_dates(event, "EXDATE", start, zone)),
         original=_like(_when(original, original.dt, zone, keep_utc=True), start) if original is not None else None,
+        link=next((link for name in _LINKS if (link := str(event.get(name, ""))).startswith("http")), None),
+        own_zone=bool(named := str(told.params.get("TZID", ""))) and zones.by_name(named) is None,
     )
 
 
@@ -220,8 +234,6 @@ def _fields(event: Any) -> dict[str, Any]:
     told = {"summary": "SUMMARY", "description": "DESCRIPTION", "location": "LOCATION"}
     fields: dict[str, Any] = {ours: str(event[theirs]) for ours, theirs in told.items() if event.get(theirs)}
     fields["sequence"] = int(event.get("SEQUENCE", 0))
-    if (link := str(event.get("X-GOOGLE-CONFERENCE", ""))).startswith("http"):
-        fields |= {name: value for name, value in conference(link).items() if value is not None}
     if str(event.get("TRANSP", "")).upper() == "TRANSPARENT":
         fields["transparency"] = "transparent"
     if (visibility := _CLASSES.get(str(event.get("CLASS", "")).upper())) is not None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from sandbox.faults import Provider
+
 Json = dict[str, Any]
 
 
@@ -17,6 +19,7 @@ class Credentials(msgspec.Struct):
     client_secret: str
     refresh_token: str
     scope: str
+    provider: Provider = "google"
 
 
 class Seen(msgspec.Struct):

@@ -17,8 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sandbox.client import Client
 from sandbox.control import routes, unusable
-from sandbox.google.errors import Missing, Unusable
-from sandbox.google.routes import google_app
+from sandbox.errors import Missing, Unusable
+from sandbox.google import calls as google
+from sandbox.microsoft import calls as microsoft
+from sandbox.wire import mounted
 from sandbox.world import World
 
 _START_S = 10.0
@@ -33,9 +35,13 @@ class _Protocol(HttpToolsProtocol):
 
 
 def create_app(world: World) -> Litestar:
-    """Google below `/google`, the controls below `/_sandbox`."""
+    """Google below `/google`, Entra and Graph below `/microsoft`, the controls below `/_sandbox`."""
     return Litestar(
-        route_handlers=[google_app(world), routes(world)],
+        route_handlers=[
+            mounted(world, google.MOUNT, google.answer),
+            mounted(world, microsoft.MOUNT, microsoft.answer),
+            routes(world),
+        ],
         exception_handlers={Unusable: unusable},
         openapi_config=None,
         logging_config=LoggingConfig(
@@ -60,6 +66,16 @@ class Running(Client):
     def token_url(self) -> str:
         """The token endpoint."""
         return f"{self.url}/google/token"
+
+    @property
+    def graph_url(self) -> str:
+        """`MICROSOFT_GRAPH_BASE_URL`: Graph's root without the version."""
+        return f"{self.url}/microsoft/graph"
+
+    @property
+    def login_url(self) -> str:
+        """`MICROSOFT_LOGIN_BASE_URL`: Entra's root without the tenant."""
+        return f"{self.url}/microsoft/login"
 
 
 def listen(host: str, port: int) -> socket.socket:

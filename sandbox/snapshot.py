@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.google.errors import Unusable
-from sandbox.google.model import State
+from sandbox.errors import Unusable
+from sandbox.model import State
 from sandbox.world import World
 
 _EVERY_S = 1.0

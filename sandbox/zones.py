@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
-from sandbox.google.errors import Unusable
-from sandbox.google.when import zone_info
+from sandbox.errors import Unusable
+from sandbox.when import zone_info
 
 _REGIONS = re.compile(r"(Europe|America|Asia|Africa|Australia|Pacific|Atlantic)/\w+$")
 _PREFERRED = ("UTC", "Europe/Berlin", "America/New_York", "America/Los_Angeles", "Asia/Tokyo")

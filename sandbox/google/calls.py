@@ -10,15 +10,19 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from sandbox.google import edits, faults, listing, mask, oauth, query, render, watch
-from sandbox.google.errors import GoogleError, Missing, OAuthError, bad_credentials, invalid, not_found
-from sandbox.google.faults import Target
-from sandbox.google.model import CALENDAR_SCOPE, Access, Calendar
-from sandbox.google.render import Occurrence
+from sandbox import edits
+from sandbox.errors import Missing
+from sandbox.faults import Target
+from sandbox.google import faults, listing, mask, oauth, query, render, watch
+from sandbox.google.errors import GoogleError, OAuthError, bad_credentials, invalid, not_found
+from sandbox.model import CALENDAR_SCOPE, Access, Calendar
+from sandbox.occurrence import Occurrence
+from sandbox.wire import Call, Reply, spoiled
 
 if TYPE_CHECKING:
     from sandbox.world import World
 
+MOUNT = "/google"
 _BASE = "/calendar/v3/"
 _LIST_SCOPES = ("calendar", "calendar.readonly", "calendar.calendarlist", "calendar.calendarlist.readonly")
 _CALENDAR_SCOPES = ("calendar", "calendar.readonly", "calendar.calendars", "calendar.calendars.readonly")
@@ -30,29 +34,6 @@ _EVENT_SCOPES = (
     "calendar.events.owned",
     "calendar.events.owned.readonly",
 )
-
-
-class Call(msgspec.Struct, frozen=True):
-    """An HTTP request; `path` is still percent-encoded and starts after the mount (`/token`, `/calendar/v3/…`)."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: dict[str, str] = {}
-    body: bytes = b""
-
-
-class Reply(msgspec.Struct):
-    """An HTTP answer, and how it is to be spoiled on the wire."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json; charset=UTF-8"
-    headers: dict[str, str] = msgspec.field(default_factory=dict[str, str])
-    delay_s: float = 0.0
-    cut_after: int | None = None
-    """Send so many bytes of the body, then reset the connection."""
-    endpoint: str = ""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -105,7 +86,7 @@ def _oauth(world: "World", call: Call, method: str) -> Reply:
     except (OAuthError, GoogleError) as error:
         reply = _failed(error)
     reply.endpoint = endpoint
-    return _spoiled(reply, fault)
+    return spoiled(reply, fault)
 
 
 def _api(world: "World", call: Call, method: str, pairs: tuple[tuple[str, str], ...]) -> Reply:
@@ -137,7 +118,7 @@ def _api(world: "World", call: Call, method: str, pairs: tuple[tuple[str, str], 
     except (GoogleError, OAuthError) as error:
         reply = _failed(error)
     reply.endpoint = endpoint
-    return _spoiled(reply, fault)
+    return spoiled(reply, fault)
 
 
 # -- what each endpoint answers ----------------------------------------------------------------------------
@@ -146,7 +127,7 @@ def _api(world: "World", call: Call, method: str, pairs: tuple[tuple[str, str], 
 def _events_list(context: Context) -> dict[str, Any]:
     world, calendar = context.world, context.calendar
     _need(context.access, _EVENT_SCOPES)
-    switches = world.switches_of(calendar.id)
+    switches = world.google_switches(calendar.id)
     asked = query.read(context.pairs, switches)
     return listing.Listing(calendar, asked, switches, now=world.now(), epoch=world.state.epoch).page(
         empty=context.empty
@@ -170,7 +151,7 @@ def _events_instances(context: Context) -> dict[str, Any]:
     master = calendar.events.get(context.ids[1])
     if master is None:
         raise not_found()
-    switches = world.switches_of(calendar.id)
+    switches = world.google_switches(calendar.id)
     asked = query.read(context.pairs, switches)
     found = listing.Listing(calendar, asked, switches, now=world.now(), epoch=world.state.epoch)
     return found.instances(master)
@@ -179,7 +160,7 @@ def _events_instances(context: Context) -> dict[str, Any]:
 def _events_watch(context: Context) -> dict[str, Any]:
     _need(context.access, _EVENT_SCOPES)
     world, calendar = context.world, context.calendar
-    switches = world.switches_of(calendar.id)
+    switches = world.google_switches(calendar.id)
     base = world.base_url + "/google"
     body = _body(context)
     shown = watch.start(world.state, calendar, context.access, body, switches=switches, now=world.now(), base=base)
@@ -318,22 +299,3 @@ def _failed(error: GoogleError | OAuthError) -> Reply:
     if error.status == 401 and isinstance(error, GoogleError):
         headers["www-authenticate"] = 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
     return Reply(error.status, _json(error.body), headers=headers)
-
-
-def _spoiled(reply: Reply, fault: faults.Fault | None) -> Reply:
-    match fault.kind if fault is not None else None:
-        case "slow":
-            reply.delay_s = fault.seconds if fault is not None else 0.0
-        case "truncated":
-            reply.body = reply.body[: len(reply.body) // 2]
-        case "reset":
-            reply.cut_after = len(reply.body) // 2
-        case "lost_answer":
-            reply.cut_after = -1
-        case "html_ok":
-            reply = Reply(200, faults.html(200), "text/html; charset=UTF-8", endpoint=reply.endpoint)
-        case "html_bad_gateway":
-            reply = Reply(502, faults.html(502), "text/html; charset=UTF-8", endpoint=reply.endpoint)
-        case _:
-            pass
-    return reply

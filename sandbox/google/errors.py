@@ -1,7 +1,5 @@
 """What can go wrong, and Google's words for it.
 
-Unusable     a person asked the sandbox for something it cannot do: the message says what to do instead
- └ Missing   no such calendar, event, account …
 GoogleError  an answer of the Calendar API (body as in "Handle API errors")
 OAuthError   an answer of the token endpoint (RFC 6749 §5.2 with Google's additions)
 """
@@ -16,14 +14,6 @@ _STATUS = {
     409: "ALREADY_EXISTS",
     429: "RESOURCE_EXHAUSTED",
 }
-
-
-class Unusable(ValueError):
-    """The sandbox cannot do that; the message is for a person and says what would work."""
-
-
-class Missing(Unusable):
-    """There is no such thing in the sandbox."""
 
 
 class GoogleError(Exception):

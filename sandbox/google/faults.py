@@ -1,80 +1,10 @@
-"""Failures on demand: which there are, what each answers, and which request one strikes."""
+"""Google's failures: which there are, and what each answers."""
 
 from collections.abc import Callable
-from typing import Any, Literal
 
-import msgspec
-
+from sandbox.faults import SPOILS, Fault, Kinds
 from sandbox.google import errors
-from sandbox.google.errors import GoogleError, OAuthError, Unusable
-
-Effect = Literal[
-    "slow",
-    "truncated",
-    "reset",
-    "lost_answer",
-    "html_ok",
-    "html_bad_gateway",
-    "empty_pages",
-    "no_tokens",
-    "scope_missing",
-]
-"""What isn't an error answer but something done to the normal one."""
-
-_HTML = "<!DOCTYPE html><html lang=en><title>Error {0}</title><p><b>{0}.</b> <ins>That’s an error.</ins></html>"
-
-
-class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """One failure to come. It strikes requests that fit all of its conditions, `times` times (None: for ever)."""
-
-    kind: str
-    endpoint: str = ""
-    """`token`, `events.list`, `events.watch`, …, `events.*` or `*`; empty: where the kind belongs."""
-    calendar_id: str | None = None
-    client_id: str | None = None
-    refresh_token: str | None = None
-    times: int | None = 1
-    seconds: float = 2.0
-    """For `slow`: how long the answer takes."""
-    retry_after: int | None = None
-    """For error answers: the Retry-After header."""
-    description: str | None = None
-    """For token errors: another error_description."""
-    id: int = 0
-
-    def strikes(self, request: "Target") -> bool:
-        """Whether it is meant for this request. What is about sync tokens strikes only requests with one."""
-        where = _ALIASES.get(self.endpoint, self.endpoint) or ("token" if self.kind in TOKEN else "events.list")
-        if where.endswith("*"):
-            if not request.endpoint.startswith(where[:-1]):
-                return False
-        elif where != request.endpoint:
-            return False
-        if self.kind in _ABOUT_SYNC_TOKEN and not request.sync_token:
-            return False
-        wanted = ((self.calendar_id, request.calendar_id), (self.client_id, request.client_id))
-        asked = (*wanted, (self.refresh_token, request.refresh_token))
-        return all(mine is None or mine == theirs for mine, theirs in asked)
-
-
-class Target(msgspec.Struct, frozen=True):
-    """What of a request a fault can be aimed at."""
-
-    endpoint: str
-    calendar_id: str | None = None
-    client_id: str | None = None
-    refresh_token: str | None = None
-    sync_token: bool = False
-
-
-_ALIASES = {
-    "watch": "events.watch",
-    "stop": "channels.stop",
-    "list": "events.list",
-    "get": "events.get",
-    "instances": "events.instances",
-}
-_ABOUT_SYNC_TOKEN = ("gone", "gone_without_reason", "bad_sync_token")
+from sandbox.google.errors import GoogleError, OAuthError
 
 TOKEN: dict[str, tuple[int, str, str, str | None]] = {
     "invalid_grant": (400, "invalid_grant", "Token has been expired or revoked.", None),
@@ -157,68 +87,22 @@ API: dict[str, Callable[[], GoogleError]] = {
 }
 """Fault kinds of the Calendar API that are an error answer (providers.md §1.9)."""
 
-EFFECTS: tuple[Effect, ...] = (
-    "slow",
-    "truncated",
-    "reset",
-    "lost_answer",
-    "html_ok",
-    "html_bad_gateway",
-    "empty_pages",
-    "no_tokens",
-    "scope_missing",
-)
+EFFECTS = (*SPOILS, "empty_pages", "no_tokens", "scope_missing")
 """Fault kinds that spoil a normal answer, on any endpoint."""
-KINDS = (*TOKEN, *API, *EFFECTS)
 
-
-def check(fault: Fault) -> Fault:
-    """The fault, if there is such a kind; else `Unusable` that names all."""
-    if fault.kind not in KINDS:
-        message = f"There is no fault {fault.kind!r}. Known: {', '.join(KINDS)}."
-        raise Unusable(message)
-    if fault.times is not None and fault.times < 1:
-        message = "A fault strikes at least once: give times=1 or more, or none for 'until cleared'."
-        raise Unusable(message)
-    if not fault.endpoint and fault.kind == "scope_missing":
-        fault.endpoint = "token"
-    if fault.kind in TOKEN and fault.endpoint not in ("", "token"):
-        message = f"{fault.kind} is an answer of the token endpoint only."
-        raise Unusable(message)
-    return fault
-
-
-class Faults:
-    """The failures to come, oldest first."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Fault] = []
-        self._made = 0
-
-    def add(self, fault: Fault) -> Fault:
-        """Remember one more failure."""
-        self._made += 1
-        fault.id = self._made
-        self.waiting.append(check(fault))
-        return fault
-
-    def clear(self, fault_id: int | None = None) -> int:
-        """Forget one, or all; how many were forgotten."""
-        kept = [one for one in self.waiting if fault_id is not None and one.id != fault_id]
-        forgotten = len(self.waiting) - len(kept)
-        self.waiting = kept
-        return forgotten
-
-    def take(self, request: Target) -> Fault | None:
-        """The first failure meant for this request; used up by one."""
-        for fault in self.waiting:
-            if fault.strikes(request):
-                if fault.times is not None:
-                    fault.times -= 1
-                    if fault.times == 0:
-                        self.waiting.remove(fault)
-                return fault
-        return None
+KINDS = Kinds(
+    families={"token": list(TOKEN), "api": list(API), "any": EFFECTS},
+    home="events.list",
+    at_home_elsewhere={"scope_missing": "token"},
+    only_with_token=("gone", "gone_without_reason", "bad_sync_token"),
+    aliases={
+        "watch": "events.watch",
+        "stop": "channels.stop",
+        "list": "events.list",
+        "get": "events.get",
+        "instances": "events.instances",
+    },
+)
 
 
 def raised(fault: Fault) -> GoogleError | OAuthError | None:
@@ -231,13 +115,3 @@ def raised(fault: Fault) -> GoogleError | OAuthError | None:
         error_answer.retry_after = fault.retry_after
         return error_answer
     return None
-
-
-def html(status: int) -> bytes:
-    """What a front end says instead of the API."""
-    return _HTML.format(status).encode()
-
-
-def known() -> dict[str, Any]:
-    """All kinds by family, for people."""
-    return {"token": list(TOKEN), "api": list(API), "any": list(EFFECTS)}

@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
-from sandbox.google import expand, render
+from sandbox import expand
+from sandbox.google import render
 from sandbox.google.errors import GoogleError, bad_sync_token, gone, invalid
-from sandbox.google.model import Calendar, Event
 from sandbox.google.query import Query
-from sandbox.google.render import Occurrence
 from sandbox.google.switches import Switches
 from sandbox.google.tokens import PageToken, SyncToken, read, write
-from sandbox.google.when import instant, stamp, suffix
+from sandbox.model import Calendar, Event
+from sandbox.occurrence import Occurrence, instances
+from sandbox.when import instant, stamp, suffix
 
 Row = tuple[tuple[str, str], Callable[[], dict[str, Any]]]
 """The key of a row in the listing's order, and how to write it."""
@@ -166,19 +167,8 @@ class Listing:
                 yield from self._instances(master, taken)
 
     def _instances(self, master: Event, taken: set[str]) -> Iterator[Occurrence]:
-        query, zone = self.query, self.calendar.zone
-        duration = instant(master.end, zone) - instant(master.start, zone) + timedelta(days=1)
-        low = query.low - duration if query.low is not None else instant(master.start, zone)
-        if query.high is None:
-            anchor = max(low, instant(master.start, zone))
-            cap = self.switches.expansion_cap
-            begins = iter(expand.around(master.start, master.recurrence, anchor, cap, zone))
-        else:
-            begins = expand.starts(master.start, master.recurrence, low, query.high, zone)
-        for original in begins:
-            found = Occurrence(master, original)
-            if found.id not in taken and found.within(query.low, query.high, zone):
-                yield found
+        query, cap = self.query, self.switches.expansion_cap
+        return instances(master, self.calendar.zone, query.low, query.high, cap=cap, taken=taken)
 
     def _dead(self, event: Event) -> bool:
         """Cancelled itself, or an exception of a cancelled series."""

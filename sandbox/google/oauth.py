@@ -4,35 +4,27 @@ Works on `State`; what is wrong comes out as `OAuthError`. Google does not rotat
 clients, caps the live ones for an account and client, and gives one on re-consent only if asked to prompt.
 """
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.google.errors import OAuthError
-from sandbox.google.model import Access, Client, Code, Grant, State
+from sandbox.model import Access, Client, Grant, State
+from sandbox.tokens import secret, verified
 
 
 def grant(
     state: State, *, account: str, client_id: str, scope: str, cap: int, refresh_token: str | None = None
 ) -> Grant:
     """A new refresh token; more than `cap` live ones for the account and client kill the oldest."""
-    made = Grant(refresh_token or f"1//sandbox-{_secret(state)}", account, client_id, scope, state.made)
+    made = Grant(refresh_token or f"1//sandbox-{secret(state)}", account, client_id, scope, state.made)
     state.grants[made.refresh_token] = made
     live = [one for one in state.grants.values() if (one.account, one.client_id) == (account, client_id)]
     live = [one for one in live if not one.revoked]
     for oldest in live[: max(0, len(live) - cap)]:
         oldest.revoked = True
     return made
-
-
-def code(state: State, made: Code) -> str:
-    """A one-shot authorization code."""
-    text = f"4/sandbox-{_secret(state)}"
-    state.codes[text] = made
-    return text
 
 
 def token(state: State, form: Mapping[str, str], *, now: datetime) -> dict[str, Any]:
@@ -69,7 +61,7 @@ def access(state: State, granted: Grant, *, now: datetime) -> tuple[str, int]:
     life = state.switches.access_token_s
     if state.made % 64 == 0:
         state.access = {key: one for key, one in state.access.items() if one.expires_at > now}
-    text = f"ya29.sandbox-{_secret(state)}"
+    text = f"ya29.sandbox-{secret(state)}"
     ends = now + timedelta(seconds=life)
     state.access[text] = Access(granted.account, granted.client_id, granted.scope, ends, granted.refresh_token)
     return text, life
@@ -103,7 +95,7 @@ def _exchange(state: State, form: Mapping[str, str], now: datetime) -> dict[str,
         raise OAuthError(400, "invalid_grant", "Malformed auth code.")
     if form.get("redirect_uri") != found.redirect_uri:
         raise OAuthError(400, "redirect_uri_mismatch", "Bad Request")
-    if found.challenge is not None and not _verified(found, form.get("code_verifier", "")):
+    if found.challenge is not None and not verified(found, form.get("code_verifier", "")):
         raise OAuthError(400, "invalid_grant", "Invalid code verifier.")
     cap = state.switches.refresh_tokens_per_account
     granted = grant(state, account=found.account, client_id=client.id, scope=found.scope, cap=cap)
@@ -125,15 +117,3 @@ def _client(state: State, form: Mapping[str, str]) -> Client:
     if not hmac.compare_digest(client.secret.encode(), form.get("client_secret", "").encode()):
         raise OAuthError(401, "invalid_client", "The provided client secret is invalid.")
     return client
-
-
-def _verified(found: Code, verifier: str) -> bool:
-    if found.method == "S256":
-        hashed = hashlib.sha256(verifier.encode()).digest()
-        verifier = base64.urlsafe_b64encode(hashed).decode().rstrip("=")
-    return hmac.compare_digest(verifier.encode(), (found.challenge or "").encode())
-
-
-def _secret(state: State) -> str:
-    state.made += 1
-    return hashlib.sha256(f"{state.epoch}/{state.made}".encode()).hexdigest()[:40]

@@ -6,10 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from sandbox.google.errors import GoogleError, Unusable, invalid
+from sandbox.errors import Unusable
+from sandbox.google.errors import GoogleError, invalid
 from sandbox.google.switches import Switches
 from sandbox.google.tokens import digest
-from sandbox.google.when import rfc3339, zone_info
+from sandbox.when import rfc3339, zone_info
 
 MAX_RESULTS = 2500
 _NOT_WITH_SYNC_TOKEN = (

@@ -2,30 +2,12 @@
 
 from typing import Any
 
-from sandbox.google.model import Calendar, Event
-from sandbox.google.when import When, as_json, end_of, instant, length, stamp, suffix
+from sandbox.model import Calendar, Event
+from sandbox.occurrence import Occurrence
+from sandbox.when import as_json, stamp
 
 _BUSY_ONLY = ("eventType", "transparency")
 _PRIVATE = ("private", "confidential")
-
-
-class Occurrence:
-    """One thing that happens: a single event, an exception, or an instance computed from a master."""
-
-    __slots__ = ("end", "event", "id", "original", "start")
-
-    def __init__(self, event: Event, original: When | None = None) -> None:
-        self.event = event
-        if original is None:
-            self.id, self.start, self.end, self.original = event.id, event.start, event.end, event.original
-        else:
-            self.id = f"{event.id}_{suffix(original)}"
-            self.start = self.original = original
-            self.end = end_of(original, length(event.start, event.end))
-
-    def within(self, low: Any, high: Any, zone: str) -> bool:
-        """Google's overlap: ends after `low` and starts before `high`, both exclusive; None is no bound."""
-        return (low is None or instant(self.end, zone) > low) and (high is None or instant(self.start, zone) < high)
 
 
 def item(calendar: Calendar, found: Occurrence, *, zone: str, max_attendees: int | None = None) -> dict[str, Any]:

@@ -4,11 +4,10 @@ The defaults are what live accounts were reported to do; each switch is the othe
 client survives as well.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from sandbox.google.errors import Unusable
 from sandbox.push import Weather
 
 
@@ -55,16 +54,3 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """Watching answers 400 pushNotSupportedForRequestedResource."""
     updated_min_days: int = 28
     """updatedMin further back answers 410."""
-
-
-def with_changes(switches: Switches, changes: dict[str, Any]) -> Switches:
-    """`switches` with some set anew; raises `Unusable` that names the known switches and what each takes."""
-    known: dict[str, Any] = msgspec.structs.asdict(switches)
-    if unknown := sorted(set(changes) - set(known)):
-        message = f"There is no switch {unknown[0]!r}. Known: {', '.join(known)}."
-        raise Unusable(message)
-    try:
-        return msgspec.convert(known | changes, Switches)
-    except msgspec.ValidationError as error:
-        message = f"That value does not fit the switch: {error}."
-        raise Unusable(message) from None

@@ -4,13 +4,12 @@ A sync token holds the calendar, the change number it was issued at, when, and a
 that must stay the same. It does not hold the window (SIM §1.5), except for the switch that says otherwise.
 """
 
-import base64
 import hashlib
 from datetime import datetime
 
 import msgspec
 
-_SALT = b"calendar sandbox"
+from sandbox.tokens import opened, sealed
 
 
 class SyncToken(msgspec.Struct, tag="sync", omit_defaults=True):
@@ -42,19 +41,12 @@ class PageToken(msgspec.Struct, tag="page", omit_defaults=True):
 
 def write(token: SyncToken | PageToken) -> str:
     """The opaque text."""
-    body = msgspec.json.encode(token)
-    return base64.urlsafe_b64encode(hashlib.blake2b(_SALT + body, digest_size=6).digest() + body).decode().rstrip("=")
+    return sealed(token)
 
 
 def read(text: str) -> SyncToken | PageToken | None:
     """The token; None for anything this sandbox never wrote."""
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        if hashlib.blake2b(_SALT + raw[6:], digest_size=6).digest() != raw[:6]:
-            return None
-        return msgspec.json.decode(raw[6:], type=SyncToken | PageToken)
-    except ValueError:
-        return None
+    return opened(text, SyncToken | PageToken)
 
 
 def digest(params: dict[str, tuple[str, ...]]) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from sandbox.google.errors import GoogleError, invalid
-from sandbox.google.model import Access, Calendar, Channel, State
 from sandbox.google.switches import Switches
+from sandbox.model import Access, Calendar, Channel, State
 from sandbox.push import Parcel
 
 _ID_MAX, _TOKEN_MAX = 64, 256

@@ -16,9 +16,9 @@ from googleapiclient.errors import HttpError
 
 from sandbox.client import Client as Control
 from sandbox.client import Refused, Unreachable
-from sandbox.google.errors import Unusable
+from sandbox.errors import Unusable
 from sandbox.google.faults import API, TOKEN
-from sandbox.google.model import CALENDAR_SCOPE
+from sandbox.model import CALENDAR_SCOPE
 from sandbox.replies import Credentials
 from sandbox.server import Running, running
 

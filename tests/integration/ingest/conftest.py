@@ -19,7 +19,7 @@ from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.google.client import GoogleCalendar
 from calendar_pipeline.providers.transport import Answer, Transport
 from calendar_pipeline.secrets.keyring import KeyRing
-from sandbox.google.model import State
+from sandbox.model import State
 from sandbox.replies import Credentials
 from sandbox.server import running
 from sandbox.world import World

@@ -20,7 +20,8 @@ from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.plan import AHEAD, PAST
 from calendar_pipeline.ingest.read import Ingest
-from sandbox.google.errors import GoogleError, Unusable
+from sandbox.errors import Unusable
+from sandbox.google.errors import GoogleError
 from sandbox.replies import Credentials
 from sandbox.server import Running, running
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sandbox.google import expand
-from sandbox.google.errors import Unusable
-from sandbox.google.when import Day, moment, parse, suffix
+from sandbox import expand
+from sandbox.errors import Unusable
+from sandbox.when import Day, moment, parse, suffix
 from sandbox.world import World
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox import zones
-from sandbox.google.errors import Unusable
+from sandbox.errors import Unusable
 from sandbox.world import World
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)

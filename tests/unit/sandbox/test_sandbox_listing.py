@@ -27,7 +27,7 @@ def world() -> World:
 
 
 def page(world: World, **query: str) -> dict[str, Any]:
-    calendar, switches = world.calendar(ME), world.switches_of(ME)
+    calendar, switches = world.calendar(ME), world.google_switches(ME)
     asked = read(list(query.items()), switches)
     return Listing(calendar, asked, switches, now=world.now(), epoch=world.state.epoch).page()
 
@@ -232,7 +232,7 @@ def test_queries_that_cannot_be_synced_give_no_token(world: World, more: dict[st
 def test_a_token_is_refused_by_age_by_access_by_history_and_for_another_calendar(world: World) -> None:
     _, token = round_of(world, **WINDOW)
     world.create_calendar(account="b@example.com")
-    switches = world.switches_of("b@example.com")
+    switches = world.google_switches("b@example.com")
     asked = read([("syncToken", token)], switches)
     with pytest.raises(GoogleError, match="Invalid sync token value"):
         Listing(world.calendar("b@example.com"), asked, switches, now=NOW, epoch=world.state.epoch).page()

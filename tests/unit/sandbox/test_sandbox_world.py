@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from sandbox import snapshot
+from sandbox.errors import Missing, Unusable
+from sandbox.faults import Fault, Faults, Target
 from sandbox.google import oauth
-from sandbox.google.errors import Missing, OAuthError, Unusable
-from sandbox.google.faults import KINDS, Fault, Faults, Target
-from sandbox.world import World
+from sandbox.google.errors import OAuthError
+from sandbox.world import KINDS, World
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 ME = "a@example.com"
@@ -45,13 +46,13 @@ def refresh(world: World, token: str = "r1", **form: str) -> dict[str, object]:
     ids=lambda value: f"{value.kind} {value.endpoint}" if isinstance(value, Fault) else None,
 )
 def test_a_fault_strikes_only_what_it_is_aimed_at(fault: Fault, target: Target, *, strikes: bool) -> None:
-    faults = Faults()
+    faults = Faults(KINDS)
     faults.add(fault)
     assert (faults.take(target) is fault) == strikes
 
 
 def test_a_fault_is_used_up_or_stays() -> None:
-    faults, target = Faults(), Target("events.list")
+    faults, target = Faults(KINDS), Target("events.list")
     faults.add(Fault("rate_limit", times=2))
     faults.add(Fault("server_error", times=None))
     assert [one.kind for one in (faults.take(target) for _ in range(4)) if one] == ["rate_limit"] * 2 + [
@@ -64,13 +65,14 @@ def test_a_fault_is_used_up_or_stays() -> None:
 @pytest.mark.parametrize("fault", [Fault("nonsense"), Fault("gone", times=0), Fault("invalid_grant", "events.list")])
 def test_a_fault_that_cannot_be_is_refused_with_advice(fault: Fault) -> None:
     with pytest.raises(Unusable):
-        Faults().add(fault)
+        Faults(KINDS).add(fault)
 
 
 def test_every_kind_can_be_added(world: World) -> None:
-    for kind in KINDS:
-        world.add_fault(kind)
-    assert len(world.fault_list()) == len(KINDS)
+    for provider, kinds in KINDS.items():
+        for kind in kinds.all:
+            world.add_fault(kind, provider=provider)
+    assert len(world.fault_list()) == sum(len(kinds.all) for kinds in KINDS.values())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_switch_that_cannot_be_set_says_why(world: World, changes: dict[str, o
 def test_a_switch_may_hold_for_one_calendar(world: World) -> None:
     world.set_switches({"page_size": 1}, ME)
     world.set_switches({"poll_only": True})
-    assert (world.switches_of(ME).page_size, world.switches_of(ME).poll_only) == (1, True)
+    assert (world.google_switches(ME).page_size, world.google_switches(ME).poll_only) == (1, True)
     assert world.switches().page_size is None
 
 

@@ -2,6 +2,8 @@
 
 Everything is a plain struct, so that the whole state can be written down and read back as JSON.
 A calendar's `seq` is its change log: each change takes the next number and leaves it on the event.
+Calendars of both providers are kept alike, an event's `fields` in Google's words; what a provider shows of
+them is its own folder's business.
 """
 
 from datetime import UTC, datetime
@@ -9,8 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from sandbox.google.switches import Switches
-from sandbox.google.when import When
+from sandbox.faults import Provider
+from sandbox.google.switches import Switches as GoogleSwitches
+from sandbox.microsoft.switches import Switches as MicrosoftSwitches
+from sandbox.when import When
 
 type_of_role = Literal["owner", "writer", "reader", "freeBusyReader"]
 CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
@@ -30,7 +34,8 @@ class Event(msgspec.Struct):
     start: When
     end: When
     fields: dict[str, Any]
-    """All that Google would show besides times, ids, status and stamps; in Google's JSON."""
+    """All that Google would show besides times, ids, status and stamps; in Google's JSON. Below `graph`: what only
+    Graph would show, in its words."""
     ical_uid: str
     status: str = "confirmed"
     recurrence: tuple[str, ...] = ()
@@ -40,6 +45,10 @@ class Event(msgspec.Struct):
     updated_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     seq: int = 0
     retired: list[Retired] = msgspec.field(default_factory=list[Retired])
+    zone: str | None = None
+    """Whose midnights an all-day event keeps; None: the calendar's, whatever that becomes (Google)."""
+    called_off: bool = False
+    """Cancelled by its organizer, and still shown as such to the invited (Microsoft)."""
 
     @property
     def cancelled(self) -> bool:
@@ -66,6 +75,11 @@ class Calendar(msgspec.Struct):
     """How many ids were given out."""
     poll_only: bool = False
     deleted: bool = False
+    provider: Provider = "google"
+
+    def zone_of(self, event: Event) -> str:
+        """The zone in which `event`'s days begin."""
+        return event.zone or self.zone
 
 
 class Client(msgspec.Struct):
@@ -84,6 +98,9 @@ class Grant(msgspec.Struct):
     scope: str
     made: int
     revoked: bool = False
+    provider: Provider = "google"
+    issued_at: datetime | None = None
+    """Set where tokens age: at Microsoft."""
 
 
 class Access(msgspec.Struct):
@@ -94,6 +111,9 @@ class Access(msgspec.Struct):
     scope: str
     expires_at: datetime
     refresh_token: str
+    provider: Provider = "google"
+    claims: bool = False
+    """Got in answer to a claims challenge."""
 
 
 class Code(msgspec.Struct):
@@ -106,6 +126,8 @@ class Code(msgspec.Struct):
     offline: bool
     challenge: str | None = None
     method: str = "plain"
+    provider: Provider = "google"
+    issued_at: datetime | None = None
 
 
 class Channel(msgspec.Struct):
@@ -130,7 +152,8 @@ class State(msgspec.Struct):
 
     epoch: str
     """Names this history: sync tokens of another history answer 410."""
-    switches: Switches = msgspec.field(default_factory=Switches)
+    switches: GoogleSwitches = msgspec.field(default_factory=GoogleSwitches)
+    microsoft_switches: MicrosoftSwitches = msgspec.field(default_factory=MicrosoftSwitches)
     calendar_switches: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict[str, dict[str, Any]])
     accounts: list[str] = msgspec.field(default_factory=list[str])
     calendars: dict[str, Calendar] = msgspec.field(default_factory=dict[str, Calendar])
@@ -138,6 +161,8 @@ class State(msgspec.Struct):
     grants: dict[str, Grant] = msgspec.field(default_factory=dict[str, Grant])
     access: dict[str, Access] = msgspec.field(default_factory=dict[str, Access])
     codes: dict[str, Code] = msgspec.field(default_factory=dict[str, Code])
+    used_codes: list[str] = msgspec.field(default_factory=list[str])
+    """Codes of Microsoft's that were redeemed: a second try is told apart."""
     channels: dict[str, Channel] = msgspec.field(default_factory=dict[str, Channel])
     made: int = 0
     clock_offset_s: float = 0.0

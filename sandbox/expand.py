@@ -14,8 +14,8 @@ from typing import Any
 import icalendar
 import recurring_ical_events
 
-from sandbox.google.errors import Unusable
-from sandbox.google.when import Day, Moment, When, instant, moment, wall, zone_info
+from sandbox.errors import Unusable
+from sandbox.when import Day, Moment, When, instant, moment, wall, zone_info
 
 HORIZON = 2099
 """No series is followed beyond this year."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from sandbox.google.errors import Unusable
+from sandbox.errors import Unusable
 
 _FRACTION = re.compile(r"\.\d+")
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.google import expand
-from sandbox.google.errors import Missing, Unusable
-from sandbox.google.model import Calendar, Event, Retired
-from sandbox.google.when import Day, Moment, When, as_json, end_of, from_json, instant, later, length, suffix
+from sandbox import expand
+from sandbox.errors import Missing, Unusable
+from sandbox.microsoft import ids
+from sandbox.model import Calendar, Event, Retired
+from sandbox.when import Day, Moment, When, as_json, end_of, from_json, instant, later, length, suffix
 
 _COMPUTED = ("kind", "etag", "id", "created", "updated", "htmlLink", "recurringEventId", "originalStartTime", "iCalUID")
 _PLACED = ("start", "end", "recurrence", "status")
@@ -50,13 +51,15 @@ def insert(
         start=start,
         end=end,
         fields=fields,
-        ical_uid=ical_uid or f"{event_id}@google.com",
+        ical_uid=ical_uid or _ical_uid(calendar, event_id),
         status=body.get("status", "confirmed"),
         recurrence=recurrence,
         series_id=series_id,
         original=original,
         created_at=now,
     )
+    if calendar.provider == "microsoft":
+        event.zone = str(body["start"].get("timeZone") or calendar.zone)
     calendar.events[event_id] = event
     return touch(calendar, event, now)
 
@@ -143,7 +146,16 @@ def cancel(calendar: Calendar, event_id: str, now: datetime) -> Event:
 
 def restore(calendar: Calendar, event_id: str, now: datetime) -> Event:
     """Bring a cancelled event, instance or series back."""
-    return patch(calendar, event_id, {"status": "confirmed"}, now)
+    event = patch(calendar, event_id, {"status": "confirmed"}, now)
+    event.called_off = False
+    return event
+
+
+def call_off(calendar: Calendar, event_id: str, now: datetime) -> Event:
+    """Its organizer cancels it, and it stays in this calendar as cancelled."""
+    event = patch(calendar, event_id, {}, now)
+    event.called_off = True
+    return event
 
 
 def respond(calendar: Calendar, event_id: str, answer: str, now: datetime) -> Event:
@@ -179,7 +191,7 @@ def split(calendar: Calendar, instance_id: str, changes: Mapping[str, Any], now:
     base = master.id.partition("_R")[0]
     patch(calendar, master.id, {"recurrence": list(cut)}, now)
     new_id = f"{base}_R{suffix(original).rstrip('Z')}"
-    return insert(calendar, body, now, event_id=new_id, ical_uid=f"{new_id}@google.com")
+    return insert(calendar, body, now, event_id=new_id)
 
 
 def _reschedule(calendar: Calendar, master: Event, start: When, recurrence: tuple[str, ...], now: datetime) -> None:
@@ -224,6 +236,8 @@ def _stored(calendar: Calendar, event_id: str, now: datetime) -> Event:
         series_id=event.id,
         original=original,
         created_at=event.created_at,
+        zone=event.zone,
+        called_off=event.called_off,
     )
     calendar.events[event_id] = event_copy
     return touch(calendar, event_copy, now)
@@ -239,6 +253,10 @@ def _original(master: Event, ending: str) -> When | None:
     except ValueError:
         return None
     return at if expand.exists(master.start, master.recurrence, at) else None
+
+
+def _ical_uid(calendar: Calendar, event_id: str) -> str:
+    return f"{event_id}@google.com" if calendar.provider == "google" else ids.ical_uid(calendar.id, event_id)
 
 
 def _new_id(calendar: Calendar) -> str:

@@ -1,0 +1,216 @@
+"""From an HTTP request to an HTTP reply, without HTTP: routing, authentication, faults, the handlers.
+
+`answer` is called with the world's lock held. It never waits: a slow or broken reply is a value that
+`wire` acts out.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from sandbox.faults import Fault, Target
+from sandbox.microsoft import ask, entra, faults, reads
+from sandbox.microsoft.ask import Preferences
+from sandbox.microsoft.errors import EntraError, GraphError, bad_request, invalid_token
+from sandbox.model import Access
+from sandbox.wire import Call, Reply, html, spoiled
+
+if TYPE_CHECKING:
+    from sandbox.world import World
+
+MOUNT = "/microsoft"
+_GRAPH = "/graph/v1.0/"
+_CONTENT = "application/json; odata.metadata=minimal; odata.streaming=true; IEEE754Compatible=false; charset=utf-8"
+
+
+def answer(world: "World", call: Call) -> Reply:
+    """The reply to any request below the mount."""
+    parts = call.path.strip("/").split("/")
+    match parts:
+        case ["login", tenant, "v2.0", ".well-known", "openid-configuration"]:
+            return _login(world, call, unquote(tenant), "discovery")
+        case ["login", tenant, "oauth2", "v2.0", "token"]:
+            return _login(world, call, unquote(tenant), "token")
+        case _:
+            return _graph(world, call)
+
+
+def _login(world: "World", call: Call, tenant: str, endpoint: str) -> Reply:
+    form = dict(parse_qsl(call.body.decode("utf-8", "replace"), keep_blank_values=True))
+    text = form.get("refresh_token")
+    granted = world.state.grants.get(text or "")
+    target = Target(
+        endpoint,
+        client_id=form.get("client_id"),
+        refresh_token=text,
+        account=granted.account if granted is not None else None,
+        provider="microsoft",
+    )
+    fault = world.faults.take(target)
+    try:
+        if fault is not None and (error := faults.raised(fault)) is not None:
+            raise error
+        if endpoint == "discovery":
+            body = entra.discovery(world.state, tenant)
+        elif call.method != "POST":
+            message = "The endpoint only accepts POST requests. Received a GET request."
+            raise EntraError(400, "invalid_request", 900561, message)
+        else:
+            body = entra.token(world.state, tenant, form, now=world.now())
+            if fault is not None and fault.kind == "no_refresh_token":
+                body.pop("refresh_token", None)
+            if fault is not None and fault.kind == "scope_missing":
+                body["scope"] = "openid profile email"
+        reply = Reply(200, msgspec.json.encode(body))
+    except EntraError as error:
+        reply = Reply(error.status, msgspec.json.encode(error.body(world.now())), headers=error.headers)
+    except GraphError as error:
+        reply = Reply(error.status, msgspec.json.encode(error.body(world.now(), "")), headers=error.headers)
+    reply.endpoint = endpoint
+    return _spoiled(reply, fault)
+
+
+def _graph(world: "World", call: Call) -> Reply:
+    now = world.now()
+    request_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{world.state.epoch}/{len(world.log)}/{now.isoformat()}"))
+    route = _route(call)
+    endpoint, handler, ids = route or ("unknown", None, ())
+    fault: Fault | None = None
+    applied = ""
+    mailbox: tuple[str, str] | None = None
+    try:
+        access = _authenticated(world, call.headers.get("authorization", ""))
+        one = {name.lower(): value for name, value in parse_qsl(call.query, keep_blank_values=True)}
+        calendar_id = reads.named(world, access.account, ids[0] if ids else None)
+        target = Target(
+            endpoint,
+            calendar_id,
+            access.client_id,
+            access.refresh_token,
+            "$deltatoken" in one or "$skiptoken" in one,
+            access.account,
+            "microsoft",
+        )
+        fault = world.faults.take(target)
+        if fault is not None and fault.kind == "claims_challenge" and access.claims:
+            fault = None  # this token was got in answer to a challenge
+        if fault is not None and (error := faults.raised(fault)) is not None:
+            raise error
+        mailbox = _enter(world, access, calendar_id)
+        if handler is None:
+            message = f"Resource not found for the segment '{call.path.rsplit('/', 1)[-1]}'."
+            raise bad_request(message, "BadRequest")
+        preferred = ask.preferences(call.headers.get("prefer", ""))
+        applied = preferred.applied
+        empty = fault is not None and fault.kind == "empty_pages"
+        status, value = handler(Context(world, access, ids, one, call, preferred, empty))
+        if fault is not None and fault.kind == "no_links" and value is not None:
+            value = {name: it for name, it in value.items() if name not in ("@odata.nextLink", "@odata.deltaLink")}
+        reply = Reply(status, b"" if value is None else msgspec.json.encode(value), _CONTENT)
+    except GraphError as error:
+        body = msgspec.json.encode(error.body(now, request_id))
+        reply = Reply(error.status, body, "application/json", headers=error.headers)
+    except EntraError as error:
+        reply = Reply(error.status, msgspec.json.encode(error.body(now)), headers=error.headers)
+    reply.headers |= {"request-id": request_id, "client-request-id": call.headers.get("client-request-id", request_id)}
+    if applied:
+        reply.headers["preference-applied"] = applied
+    reply.endpoint = endpoint
+    if mailbox is not None:
+        entered = mailbox
+        reply.sent = lambda: world.in_flight.subtract([entered])
+    return _spoiled(reply, fault)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a handler gets."""
+
+    world: Any
+    access: Access
+    ids: tuple[str, ...]
+    """Of the path: the calendar's and the event's, or the subscription's."""
+    one: dict[str, str]
+    """The query, names in lower case."""
+    call: Call
+    preferred: Preferences
+    empty: bool = False
+    """A listing answers with an empty page."""
+
+    @property
+    def url(self) -> str:
+        """The request's address without its query."""
+        return f"{self.world.base_url}{MOUNT}{self.call.path}"
+
+
+Handler = Callable[[Context], tuple[int, dict[str, Any] | None]]
+_ROUTES: tuple[tuple[str, tuple[str, ...], str, Handler], ...] = (
+    ("GET", ("me",), "me", reads.me),
+    ("GET", ("me", "calendars"), "calendars.list", reads.calendars),
+    ("GET", ("me", "calendars", "*"), "calendars.get", reads.calendar),
+    ("GET", ("me", "calendar"), "calendars.get", reads.calendar),
+    *(
+        ("GET", (*where, *path), endpoint, handler)
+        for where in (("me",), ("me", "calendar"), ("me", "calendars", "*"))
+        for path, endpoint, handler in (
+            (("calendarView",), "calendarView", reads.calendar_view),
+            (("calendarView", "delta"), "calendarView.delta", reads.delta_round),
+            (("events",), "events.list", reads.events),
+            (("events", "delta"), "events.delta", reads.no_event_delta),
+            (("events", "*"), "events.get", reads.event),
+        )
+    ),
+)
+
+
+def _route(call: Call) -> tuple[str, Handler, tuple[str, ...]] | None:
+    if not call.path.startswith(_GRAPH):
+        return None
+    parts = call.path[len(_GRAPH) :].strip("/").split("/")
+    if parts[0] == "users" and len(parts) > 1:
+        parts = ["me", *parts[2:]]
+    for wanted, pattern, endpoint, handler in _ROUTES:
+        if wanted == call.method and len(pattern) == len(parts) and _fits(pattern, parts):
+            return (
+                endpoint,
+                handler,
+                tuple(unquote(part) for want, part in zip(pattern, parts, strict=True) if want == "*"),
+            )
+    return None
+
+
+def _fits(pattern: Sequence[str], parts: Sequence[str]) -> bool:
+    return all(want == "*" or want.lower() == part.lower() for want, part in zip(pattern, parts, strict=True))
+
+
+def _authenticated(world: "World", header: str) -> Access:
+    kind, _, text = header.partition(" ")
+    access = world.state.access.get(text.strip()) if kind.lower() == "bearer" else None
+    if access is None or access.provider != "microsoft":
+        message = "Access token is empty." if not text else "IDX14100: JWT is not well formed, there are no dots (.)."
+        raise invalid_token(message)
+    granted = world.state.grants.get(access.refresh_token)
+    if access.expires_at <= world.now() or granted is None or granted.revoked:
+        raise invalid_token()
+    return access
+
+
+def _enter(world: "World", access: Access, calendar_id: str | None) -> tuple[str, str]:
+    """Count the request as under way in its mailbox; raises 429 if there are too many."""
+    mailbox = (access.client_id, access.account)
+    switches = world.microsoft_switches(calendar_id or "")
+    if world.in_flight[mailbox] >= switches.concurrent_requests:
+        message = "Application is over its MailboxConcurrency limit."
+        after = {"retry-after": str(switches.throttle_retry_after_s)}
+        raise GraphError(429, "ApplicationThrottled", message, headers=after)
+    world.in_flight[mailbox] += 1
+    return mailbox
+
+
+def _spoiled(reply: Reply, fault: Fault | None) -> Reply:
+    if fault is not None and fault.kind == "html_unavailable":
+        after = {"retry-after": str(fault.retry_after)} if fault.retry_after is not None else {}
+        return Reply(503, html(503), "text/html; charset=UTF-8", after, endpoint=reply.endpoint, sent=reply.sent)
+    return spoiled(reply, fault)
