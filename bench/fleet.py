@@ -117,6 +117,6 @@ def fleet(count: int, events: int) -> Generator[Fleet]:
             buffer=timedelta(days=8),
             lease=timedelta(minutes=5),
             # All calendars are one client's here, and what a sync costs is not what its quota allows.
-            guard=Guard(per_client=1e9, per_calendar=1e9),
+            guard=Guard(per_client=1e9, per_account=1e9),
         )
         yield Fleet(db, url, key, client, ingest, made, keys)

@@ -4,7 +4,8 @@ CalendarPipelineError
 ├── ProviderError              a provider's answer, classified by machine code (never by searching texts)
 │   ├── TryLater               keep everything as it is and ask again after `retry_after`
 │   │   ├── TokenRefused       the access token was refused before its time: get a new one, once
-│   │   └── RateLimited        too many requests in this client's or user's name
+│   │   ├── RateLimited        too many requests in this client's or user's name
+│   │   └── PageRefused        a listing was forgotten half-way: begin it anew
 │   ├── CursorExpired          drop the cursor and list the window anew
 │   ├── AccessRevoked          the user must reconnect; keep the data
 │   ├── PushRefused            this calendar cannot be watched: poll it, and ask again after `again_after` if at all
@@ -50,11 +51,22 @@ class TryLater(ProviderError):
 
 
 class TokenRefused(TryLater):
-    """HTTP 401 to an access token that should still be good."""
+    """HTTP 401 to an access token that should still be good.
+
+    `claims` is what the provider wants the next token to be asked for with, if it said so.
+    """
+
+    def __init__(self, code: str, message: str = "", *, claims: str | None = None) -> None:
+        super().__init__(code, message)
+        self.claims = claims
 
 
 class RateLimited(TryLater):
     """The provider asks us to slow down."""
+
+
+class PageRefused(TryLater):
+    """The next page of a listing was refused; the listing so far is of no use."""
 
 
 class CursorExpired(ProviderError):

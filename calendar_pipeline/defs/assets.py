@@ -7,6 +7,7 @@ batched write, failed ones are red with their reason, unchanged ones are proven 
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 import dagster as dg
 
@@ -41,7 +42,7 @@ def build(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 PROVIDER_EVENTS,
                 group_name="calendars",
-                kinds={"google", "http"},
+                kinds={"http"},
                 skippable=True,
                 description="What the calendar's provider told since its cursor, or in a listing of the held window.",
             ),
@@ -59,15 +60,18 @@ def build(settings: Settings) -> dg.AssetsDefinition:
     )
     def sync_calendars(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.Output[None]]:
         """Sync the run's calendars: the due ones, or all of them in full when a person started the run."""
-        from calendar_pipeline.ingest import run, store
+        from calendar_pipeline.ingest import plan, run, store
 
         keys = list(context.partition_keys)
         by_hand = CAUSE not in context.run.tags
+        early = plan.EARLY if context.run.tags.get(CAUSE) == "schedule" else timedelta()
         started = time.monotonic()
         with pipeline.ingest(run_id=context.run.run_id) as ingest:
             outcomes = _with_progress(
                 context,
-                run.sync_many(ingest, keys, threads=settings.sync_threads, regardless=by_hand, full=by_hand),
+                run.sync_many(
+                    ingest, keys, threads=settings.sync_threads, regardless=by_hand, full=by_hand, early=early
+                ),
                 of=len(keys),
             )
             told = _publish(context, outcomes, everything=by_hand)

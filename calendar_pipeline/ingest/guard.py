@@ -1,4 +1,4 @@
-"""Care for OAuth clients: how fast we ask in a client's name, and when we stop asking for a while.
+"""Care for OAuth clients and accounts: how fast we ask in their name, and when we stop asking for a while.
 
 One client's storm must not slow the others, and a client that is refused as a whole is its operator's matter. What is
 known here is shared by the threads of a process; what must outlive it stands in `oauth_client`.
@@ -6,7 +6,8 @@ known here is shared by the threads of a process; what must outlive it stands in
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +15,12 @@ from calendar_pipeline.errors import TryLater
 
 LONGEST_WAIT = 5.0
 """Seconds that a thread waits for its turn; beyond it the calendar is left for later."""
+
+IN_FLIGHT = 3
+"""Requests at once for one account, all its calendars together. Outlook allows an application four per mailbox."""
+
+MOST_BUCKETS = 20_000
+"""Buckets kept; beyond it those that are full again are forgotten, which changes nothing."""
 
 STORM = 5
 """Rate limits answered to one client within a minute that make it pause."""
@@ -39,30 +46,56 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Guard:
-    """Token buckets per client and per calendar, and pauses per client. Safe to share among threads."""
+    """Token buckets per client and per account, and pauses per client. Safe to share among threads."""
 
     per_client: float = 10_000
     """Requests per minute in a client's name; Google's default quota for a project."""
-    per_calendar: float = 600
-    """Requests per minute for one user's calendar."""
+    per_account: float = 600
+    """Requests per minute for one user, all calendars together; Google's quota, and below Outlook's."""
+    in_flight: int = IN_FLIGHT
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _buckets: dict[Hashable, _Bucket] = field(default_factory=dict[Hashable, _Bucket])
+    _flying: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     _limited: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     _paused: dict[str, Pause] = field(default_factory=dict[str, "Pause"])
     _granted: dict[str, datetime] = field(default_factory=dict[str, datetime])
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _landed: threading.Condition = field(default_factory=threading.Condition)
 
-    def admit(self, client: str, calendar: str) -> None:
-        """Wait for a turn to send one request; raises TryLater if that would take long."""
+    @contextmanager
+    def turn(self, client: str, account: str) -> Generator[None]:
+        """Wait for a turn to send one request, and hold it; raises TryLater if that would take long."""
+        key = (client, account)
+        with self._landed:
+            if not self._landed.wait_for(lambda: self._flying.get(key, 0) < self.in_flight, timeout=LONGEST_WAIT):
+                raise TryLater("own_rate_limit", "too many requests at once for this account")
+            self._flying[key] = self._flying.get(key, 0) + 1
+        try:
+            self._admit(client, key)
+            yield
+        finally:
+            with self._landed:
+                self._flying[key] -= 1
+                if not self._flying[key]:
+                    del self._flying[key]
+                self._landed.notify_all()
+
+    def _admit(self, client: str, account: Hashable) -> None:
         with self._lock:
-            wait = max(
-                self._take(("client", client), self.per_client), self._take(("calendar", calendar), self.per_calendar)
-            )
+            if len(self._buckets) > MOST_BUCKETS:
+                self._forget()
+            wait = max(self._take(("client", client), self.per_client), self._take(account, self.per_account))
         if wait > LONGEST_WAIT:
             raise TryLater("own_rate_limit", retry_after=timedelta(seconds=wait))
         if wait > 0:
             self.sleep(wait)
+
+    def _forget(self) -> None:
+        """Drop the buckets that nobody used for a minute: they are full by now."""
+        now = self.monotonic()
+        for key in [key for key, bucket in self._buckets.items() if now - bucket.at > 60]:
+            del self._buckets[key]
 
     def _take(self, key: Hashable, per_minute: float) -> float:
         """Seconds until the token just taken is really there. A burst of six seconds' worth is allowed."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from calendar_pipeline.providers.port import Window
 
@@ -13,7 +13,10 @@ AHEAD = timedelta(days=28)
 RELIST_EARLY = timedelta(hours=36)
 CONFIRM_AFTER = timedelta(minutes=10)
 LONGEST_BACKOFF = timedelta(minutes=30)
-SLACK = timedelta(minutes=5)
+EARLY = timedelta(minutes=5)
+"""Dagster's schedule comes by this often, and takes along what is due until it comes again."""
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +64,15 @@ def needs_listing(
     return None
 
 
-def next_sync(*, now: datetime, interval: timedelta) -> datetime:
-    """When a calendar that was read well is due again: a little early, so that a tick does not just miss it."""
-    return now + interval - min(SLACK, interval / 6)
+def next_sync(calendar: str, *, due_at: datetime | None, now: datetime, interval: timedelta) -> datetime:
+    """When a calendar that was read well is due again: at its own next turn.
+
+    Turns are `interval` apart, at an offset that is a hash of the calendar's id, so that work is spread evenly and
+    stays so. A turn that was taken early (`due_at` is still to come) is not taken twice.
+    """
+    offset = timedelta(seconds=int(interval.total_seconds() * share(calendar, "turn")))
+    turn = _EPOCH + offset + ((now - _EPOCH - offset) // interval + 1) * interval
+    return turn + interval if due_at == turn else turn
 
 
 def backoff(calendar: str, failures: int, *, retry_after: timedelta | None) -> timedelta:

@@ -1,5 +1,6 @@
 """Reading one calendar from its provider, with no transaction open."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -57,20 +58,28 @@ class Reading:
 def read(ingest: Ingest, claimed: Claim, meter: Meter, *, full: bool, now: datetime) -> Reading:
     """What is new in a claimed calendar; raises ProviderError, CredentialUnreadable or LeaseLost.
 
-    An access token that is refused before its time is replaced once.
+    An access token that is refused before its time is replaced once, and once more if the provider says what it wants
+    the next one to be asked for with.
     """
     provider = ingest.providers.get(claimed.platform)
     if provider is None:
         raise OperatorMustAct("no_provider", f"this installation has no provider for {claimed.platform}")
+    claims: str | None = None
     grant = _stored_grant(ingest, claimed, now=now)
     if grant is not None:
         try:
             return _read_with(ingest, claimed, provider, grant, meter, full=full, now=now)
-        except TokenRefused:
-            pass
-    grant = _new_grant(ingest, claimed, provider, meter, now=now)
-    ingest.crash("granted")
-    return replace(_read_with(ingest, claimed, provider, grant, meter, full=full, now=now), token_kind="fresh")  # noqa: S106
+        except TokenRefused as refused:
+            claims = refused.claims
+    grant, claimed = _new_grant(ingest, claimed, provider, meter, claims=claims, now=now)
+    try:
+        reading = _read_with(ingest, claimed, provider, grant, meter, full=full, now=now)
+    except TokenRefused as refused:
+        if claims is not None or refused.claims is None:
+            raise
+        grant, claimed = _new_grant(ingest, claimed, provider, meter, claims=refused.claims, now=now)
+        reading = _read_with(ingest, claimed, provider, grant, meter, full=full, now=now)
+    return replace(reading, token_kind="fresh")  # noqa: S106 - not a token
 
 
 def _read_with(
@@ -149,25 +158,39 @@ def _stored_grant(ingest: Ingest, claimed: Claim, *, now: datetime) -> Grant | N
     return grant if is_fresh(grant, now=now) else None
 
 
-def _new_grant(ingest: Ingest, claimed: Claim, provider: CalendarProvider, meter: Meter, *, now: datetime) -> Grant:
-    """A fresh access token, kept in its own transaction before it is used."""
+def _new_grant(
+    ingest: Ingest, claimed: Claim, provider: CalendarProvider, meter: Meter, *, claims: str | None, now: datetime
+) -> tuple[Grant, Claim]:
+    """A fresh access token, kept in its own transaction before it is used; and the claim with what was rotated.
+
+    Nothing is kept if the calendar is not ours any more or was given other credentials meanwhile: LeaseLost.
+    """
+    refresh_token = ingest.keyring.open(claimed.refresh_token, _place(claimed, "refresh_token"))
     credentials = Credentials(
         client_id=claimed.client_id,
         client_secret=ingest.keyring.open(claimed.client_secret, _place(claimed, "client_secret")),
-        refresh_token=ingest.keyring.open(claimed.refresh_token, _place(claimed, "refresh_token")),
+        refresh_token=refresh_token,
     )
-    grant = provider.authorize(credentials, now=now, meter=meter)
+    grant = provider.authorize(credentials, now=now, meter=meter, claims=claims)
     rotated = grant.refresh_token
+    sealed = ingest.keyring.seal(rotated, _place(claimed, "refresh_token")) if rotated else claimed.refresh_token
     with ingest.db.single() as connection:
         kept = store.save_grant(
             connection,
             claimed,
             access_token=ingest.keyring.seal(grant.access_token, _place(claimed, "access_token")),
             expires_at=grant.expires_at,
-            refresh_token=ingest.keyring.seal(rotated, _place(claimed, "refresh_token")) if rotated else None,
+            refresh_token=sealed,
+            account=grant.account or _nameless(refresh_token),
         )
         if kept and ingest.guard.grant_is_news(claimed.client, now=now):
             clients.granted(connection, claimed.platform, claimed.client_id, now=now)
     if not kept:
         raise LeaseLost
-    return grant
+    ingest.crash("granted")
+    return grant, replace(claimed, refresh_token=sealed)
+
+
+def _nameless(refresh_token: str) -> str:
+    """Stands for an account that its provider does not name: calendars with the same grant are the same user's."""
+    return "grant:" + hashlib.blake2b(refresh_token.encode(), digest_size=12).hexdigest()

@@ -36,6 +36,13 @@ CLIENT_PAUSE = timedelta(minutes=10)
 """How long no calendar of a refused OAuth client is read."""
 
 
+def sync_due(ingest: Ingest, *, limit: int, threads: int) -> list[Outcome]:
+    """Sync up to `limit` calendars that are due now, the longest overdue first; none: there is nothing to do."""
+    with ingest.db.single() as connection:
+        due = store.due(connection, now=ingest.clock(), limit=limit)
+    return list(sync_many(ingest, due, threads=threads)) if due else []
+
+
 def sync_many(
     ingest: Ingest,
     calendars: Sequence[str],
@@ -43,16 +50,21 @@ def sync_many(
     threads: int,
     regardless: bool = False,
     full: bool = False,
+    early: timedelta = timedelta(),
 ) -> Iterator[Outcome]:
     """Sync those of `calendars` that are due (`regardless`: all of them), yielding each outcome as it comes.
 
-    Calendars held by another worker are left out. `full` lists every window anew.
+    Calendars held by another worker are left out. `full` lists every window anew. Whoever comes by seldom takes along
+    what will be due within `early`.
     """
+    if not regardless and len(calendars) > CHUNK:
+        with ingest.db.single() as connection:
+            calendars = store.due(connection, now=ingest.clock(), among=calendars, early=early)
     size = max(1, min(CHUNK, -(-len(calendars) // threads)))
     chunks = [calendars[start : start + size] for start in range(0, len(calendars), size)]
 
     def work(chunk: Sequence[str]) -> list[Outcome]:
-        return list(_sync_chunk(ingest, chunk, regardless=regardless, full=full))
+        return list(_sync_chunk(ingest, chunk, regardless=regardless, full=full, early=early))
 
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="sync") as pool:
         futures = [pool.submit(work, chunk) for chunk in chunks]
@@ -64,11 +76,19 @@ def sync_many(
                 future.cancel()
 
 
-def _sync_chunk(ingest: Ingest, chunk: Sequence[str], *, regardless: bool, full: bool) -> Iterator[Outcome]:
+def _sync_chunk(
+    ingest: Ingest, chunk: Sequence[str], *, regardless: bool, full: bool, early: timedelta
+) -> Iterator[Outcome]:
     lease = new_lease()
     with ingest.db.single() as connection:
         claims = store.claim(
-            connection, chunk, regardless=regardless, lease=lease, length=ingest.lease, now=ingest.clock()
+            connection,
+            chunk,
+            regardless=regardless,
+            lease=lease,
+            length=ingest.lease,
+            now=ingest.clock(),
+            early=early,
         )
     renewed = time.monotonic()
     ours = {claimed.id for claimed in claims}
@@ -88,7 +108,7 @@ def sync_calendar(ingest: Ingest, claimed: Claim, *, full: bool = False) -> Outc
     A provider's refusal is an outcome, recorded with its machine code; only a bug or a broken database raises.
     """
     started_at = ingest.clock()
-    meter = Meter(admit=lambda: ingest.guard.admit(claimed.client, claimed.id))
+    meter = Meter(turn=lambda: ingest.guard.turn(claimed.client, claimed.account or claimed.id))
     try:
         if (pause := ingest.guard.paused(claimed.client, now=started_at)) is not None:
             return _record_failure(ingest, claimed, _paused(pause, started_at), meter, started_at)
@@ -96,6 +116,8 @@ def sync_calendar(ingest: Ingest, claimed: Claim, *, full: bool = False) -> Outc
         ingest.crash("read")
         return write(ingest, claimed, reading, meter, started_at=started_at)
     except LeaseLost:
+        with ingest.db.single() as connection:
+            store.release(connection, claimed)  # it may still be ours, and only the credentials new
         return Outcome(calendar_id=claimed.id, status="stepped_aside")
     except (ProviderError, CredentialUnreadable) as error:
         return _record_failure(ingest, claimed, error, meter, started_at)
@@ -141,9 +163,12 @@ def _record_failure(
             served=verdict.status == "disconnected",
             publish=True,
             next_sync_at=now + verdict.wait if verdict.wait is not None else None,
+            revokes=verdict.status == "disconnected",
         )
         if disconnects and kept is not None:
             outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=kept)
+        if kept is None:
+            store.release(connection, claimed)
     if kept is None:
         return Outcome(calendar_id=claimed.id, status="stepped_aside")
     return Outcome(

@@ -17,22 +17,31 @@ from calendar_pipeline.db.connect import json_text
 from calendar_pipeline.event import Awkward, Platform
 from calendar_pipeline.providers.port import Window
 
-_CLAIM = sa.text("""
+LEASES_OF_ACCOUNT = 3
+"""Workers at once on calendars of one account, in all processes together: providers limit each mailbox."""
+
+_IS_FREE = "(lease_until IS NULL OR lease_until < clock_timestamp())"
+_CLIENT_IS_PAUSED = """EXISTS (SELECT FROM oauth_client o WHERE o.platform = calendar.platform
+            AND o.client_id = calendar.client_id AND o.paused_until > :now)"""
+
+_CLAIM = sa.text(f"""
     WITH due AS (
-        SELECT id FROM calendar
+        SELECT id, next_sync_at AS due_at FROM calendar
         WHERE id = ANY(:ids)
-          AND (lease_until IS NULL OR lease_until < clock_timestamp())
-          AND (:regardless OR (next_sync_at <= :now AND NOT EXISTS (
-                SELECT FROM oauth_client o WHERE o.platform = calendar.platform
-                    AND o.client_id = calendar.client_id AND o.paused_until > :now)))
+          AND {_IS_FREE}
+          AND (account IS NULL OR {LEASES_OF_ACCOUNT} > (
+                SELECT count(DISTINCT other.lease_token) FROM calendar other
+                WHERE other.account = calendar.account AND other.client_id = calendar.client_id
+                  AND other.lease_until > clock_timestamp()))
+          AND (:regardless OR (next_sync_at <= :before AND NOT {_CLIENT_IS_PAUSED}))
         ORDER BY id FOR UPDATE SKIP LOCKED
     )
     UPDATE calendar SET lease_token = :lease, lease_until = clock_timestamp() + :length
     FROM due WHERE calendar.id = due.id
-    RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token,
+    RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
               access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
               relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
-              reason, reason_since, lease_token
+              reason, reason_since, lease_token, CASE WHEN :regardless THEN NULL ELSE due.due_at END AS due_at
 """)
 
 
@@ -47,6 +56,7 @@ class Claim:
     client_id: str
     client_secret: bytes = field(repr=False)
     refresh_token: bytes = field(repr=False)
+    account: str | None = None
     access_token: bytes | None = field(repr=False)
     access_token_expires_at: datetime | None
     sync_token: str | None = field(repr=False)
@@ -64,6 +74,8 @@ class Claim:
     reason: str | None = None
     reason_since: datetime | None = None
     lease_token: uuid.UUID
+    due_at: datetime | None = None
+    """The turn that this sync is for; None if it was not waited for."""
 
     @property
     def client(self) -> str:
@@ -86,12 +98,41 @@ def claim(
     lease: uuid.UUID,
     length: timedelta,
     now: datetime,
+    early: timedelta = timedelta(),
 ) -> list[Claim]:
-    """Claim those of `ids` that are due (or all, `regardless`) and that nobody else holds."""
+    """Claim those of `ids` that are due within `early` (or all, `regardless`) and that nobody else holds."""
     rows = connection.execute(
-        _CLAIM, {"ids": list(ids), "regardless": regardless, "lease": lease, "length": length, "now": now}
+        _CLAIM,
+        {
+            "ids": list(ids),
+            "regardless": regardless,
+            "lease": lease,
+            "length": length,
+            "now": now,
+            "before": now + early,
+        },
     )
     return [Claim(**row) for row in rows.mappings()]
+
+
+_DUE = sa.text(f"""
+    SELECT id FROM calendar
+    WHERE next_sync_at <= :before AND {_IS_FREE} AND (:all OR id = ANY(:ids)) AND NOT {_CLIENT_IS_PAUSED}
+    ORDER BY next_sync_at, id LIMIT :limit
+""")
+
+
+def due(
+    connection: Connection,
+    *,
+    now: datetime,
+    among: Collection[str] | None = None,
+    early: timedelta = timedelta(),
+    limit: int | None = None,
+) -> list[str]:
+    """Calendars (`among` these) that are due within `early` and that nobody is working on, longest overdue first."""
+    parameters = {"now": now, "before": now + early, "limit": limit, "all": among is None, "ids": list(among or ())}
+    return list(connection.execute(_DUE, parameters).scalars())
 
 
 _RENEW = sa.text("""
@@ -116,9 +157,9 @@ def release(connection: Connection, claimed: Claim) -> None:
 
 
 _SAVE_GRANT = sa.text("""
-    UPDATE calendar SET access_token = :access_token, access_token_expires_at = :expires_at,
-        refresh_token = COALESCE(:refresh_token, refresh_token)
-    WHERE id = :id AND lease_token = :lease
+    UPDATE calendar SET access_token = :access_token, access_token_expires_at = :expires_at, account = :account,
+        refresh_token = :refresh_token
+    WHERE id = :id AND lease_token = :lease AND refresh_token = :granted_for
 """)
 
 
@@ -128,17 +169,23 @@ def save_grant(
     *,
     access_token: bytes,
     expires_at: datetime,
-    refresh_token: bytes | None,
+    refresh_token: bytes,
+    account: str,
 ) -> bool:
-    """Keep a new access token, and the refresh token if it was rotated; False if the claim is lost."""
+    """Keep a new access token, and the refresh token in place of the one that it was granted for.
+
+    False, and nothing is written, if the claim is lost or the calendar has other credentials by now.
+    """
     written = connection.execute(
         _SAVE_GRANT,
         {
             "id": claimed.id,
             "lease": claimed.lease_token,
+            "granted_for": claimed.refresh_token,
             "access_token": access_token,
             "expires_at": expires_at,
             "refresh_token": refresh_token,
+            "account": account,
         },
     )
     return written.rowcount == 1
@@ -179,7 +226,8 @@ def _finish(columns: tuple[str, ...]) -> sa.TextClause:
                 unpublished = unpublished OR :publish,
                 next_sync_at = CASE WHEN requested_gen > :generation THEN LEAST(next_sync_at, :run_finished_at)
                                     ELSE :next_sync_at END
-            WHERE id = :id AND lease_token = :lease
+            WHERE id = :id AND lease_token = :lease AND (NOT :revokes OR requested_gen = :generation
+                  OR refresh_token = :refresh_token)
             RETURNING id, project_id
         )
         INSERT INTO sync_run (project_id, calendar_id, {", ".join(RUN_COLUMNS)})
@@ -197,11 +245,13 @@ def finish(
     served: bool,
     publish: bool,
     next_sync_at: datetime | None,
+    revokes: bool = False,
 ) -> int | None:
     """End a sync: set calendar columns, give the claim back and record the attempt (`RUN_COLUMNS`).
 
     `served`: what was asked for up to the claim is done. A request that came in meanwhile makes the calendar due at
-    once. Returns the sync's id, or None if the claim is lost: then nothing was written.
+    once. Returns the sync's id, or None if the claim is lost: then nothing was written. So it is with `revokes` if the
+    calendar was given another refresh token than the one that was refused.
     """
     parameters = {f"set_{name}": value for name, value in sets.items()}
     parameters |= {f"run_{name}": run[name] for name in RUN_COLUMNS}
@@ -215,6 +265,8 @@ def finish(
             "served": served,
             "publish": publish,
             "next_sync_at": next_sync_at,
+            "revokes": revokes,
+            "refresh_token": claimed.refresh_token,
         },
     ).scalar_one_or_none()
 
@@ -277,12 +329,10 @@ def all_calendars(connection: Connection) -> list[str]:
     return list(connection.execute(_ALL).scalars())
 
 
-_WAITING = sa.text("""
+_WAITING = sa.text(f"""
     SELECT id, requested_gen, failures FROM calendar
     WHERE next_sync_at <= :now AND (requested_gen > synced_gen OR failures > 0)
-      AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND NOT EXISTS (SELECT FROM oauth_client o WHERE o.platform = calendar.platform
-                          AND o.client_id = calendar.client_id AND o.paused_until > :now)
+      AND {_IS_FREE} AND NOT {_CLIENT_IS_PAUSED}
     ORDER BY next_sync_at, id LIMIT :limit
 """)
 

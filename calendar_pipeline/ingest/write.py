@@ -71,7 +71,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
             ),
             served=True,
             publish=bool(changes),
-            next_sync_at=plan.next_sync(now=now, interval=ingest.interval),
+            next_sync_at=plan.next_sync(claimed.id, due_at=claimed.due_at, now=now, interval=ingest.interval),
         )
         if sync_run is None:
             raise LeaseLost

@@ -1,6 +1,7 @@
 """What a calendar provider is to us: a grant, and news since a cursor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -37,6 +38,8 @@ class Grant:
     expires_at: datetime
     refresh_token: str | None = field(default=None, repr=False)
     """Set if the provider rotated the refresh token: store it before the grant is used."""
+    account: str | None = None
+    """The account behind the grant as the provider names it, if it did: calendars of one account share its limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +65,17 @@ class Known:
     ends_at: datetime
 
 
+@contextmanager
+def _at_once() -> Generator[None]:
+    yield
+
+
 @dataclass(slots=True)
 class Meter:
     """What a read cost. Filled while it runs, so that a failed read is counted too."""
 
-    admit: Callable[[], None] = lambda: None
-    """Called before each request; may wait, or raise TryLater."""
+    turn: Callable[[], AbstractContextManager[None]] = _at_once
+    """Held during each request: entering may wait for a turn, or raise TryLater."""
     requests: int = 0
     response_bytes: int = 0
     pages: int = 0
@@ -108,8 +116,8 @@ class CalendarProvider(Protocol):
         """Fingerprint of the request parameters; a cursor made with others is of no use."""
         ...
 
-    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter) -> Grant:
-        """A fresh access token."""
+    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter, claims: str | None = None) -> Grant:
+        """A fresh access token; `claims` as `TokenRefused` told them, if it did."""
         ...
 
     def news(

@@ -30,6 +30,7 @@ def providers(settings: Settings, *, clock: Callable[[], datetime]) -> Mapping[P
                 login_base_url=settings.microsoft_login_base_url,
                 tenant=settings.microsoft_tenant,
                 scope=calendar_scope(settings.microsoft_graph_base_url),
+                clock=clock,
             ),
             graph_base_url=settings.microsoft_graph_base_url,
             clock=clock,

@@ -52,6 +52,8 @@ class Transport:
             except urllib3.exceptions.ProtocolError:
                 if attempt == attempts:
                     raise TryLater("connection_broken") from None
+            except urllib3.exceptions.NewConnectionError:  # refused, or no such host: urllib3 calls it a timeout, too
+                raise TryLater("unreachable") from None
             except urllib3.exceptions.TimeoutError:
                 raise TryLater("timeout") from None
             except urllib3.exceptions.DecodeError:

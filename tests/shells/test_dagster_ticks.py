@@ -49,14 +49,24 @@ def _tick(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> 
 
 def _schedule(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     schedule = repository.get_schedule_def("sync_schedule")
-    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NOW)
+    context = dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=NOW, resources={"pipeline": Pipeline()}
+    )
     return list(schedule.evaluate_tick(context).run_requests or [])
 
 
-def test_the_schedule_asks_for_a_run_per_batch(
-    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
+def test_the_schedule_asks_for_a_run_per_batch_of_calendars_whose_turn_it_is(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
 ) -> None:
-    instance.add_dynamic_partitions(str(calendars.name), [f"cal_{n}" for n in range(7)])
+    instance.add_dynamic_partitions(str(calendars.name), [f"cal_{n}" for n in range(9)])
+    _follow(db, *(f"cal_{n}" for n in range(9)))
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE calendar SET next_sync_at = now() + interval '4 minutes' WHERE id IN ('cal_0', 'cal_1')")
+        )
+        connection.execute(
+            sa.text("UPDATE calendar SET next_sync_at = now() + interval '6 minutes' WHERE id IN ('cal_7', 'cal_8')")
+        )
     requests = _schedule(repository, instance)
     assert [(r.tags[RANGE_START], r.tags[RANGE_END]) for r in requests] == [
         ("cal_0", "cal_2"),
@@ -66,9 +76,14 @@ def test_the_schedule_asks_for_a_run_per_batch(
     assert len({request.run_key for request in requests}) == 3
 
 
-def test_the_schedule_rests_without_calendars(
-    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
+def test_the_schedule_rests_when_it_is_no_calendars_turn(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
 ) -> None:
+    assert _schedule(repository, instance) == []
+    instance.add_dynamic_partitions(str(calendars.name), ["cal_a"])
+    _follow(db, "cal_a")
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE calendar SET next_sync_at = now() + interval '20 minutes'"))
     assert _schedule(repository, instance) == []
 
 

@@ -36,6 +36,7 @@ calendar = Table(
     Column("refresh_token", LargeBinary, nullable=False, comment="sealed"),
     Column("access_token", LargeBinary, comment="sealed; a cache"),
     at("access_token_expires_at"),
+    Column("account", Text, comment="whose grant it is, as the provider names the account; set by the first grant"),
     Column("deduplication_key", Text, comment="the application's own key; one calendar of a project has it"),
     Column("metadata", JSON, comment="the application's own data"),
     Column("state", Text, nullable=False, server_default=text("'connected'"), comment="connected or disconnected"),
@@ -87,6 +88,7 @@ calendar = Table(
         postgresql_where=text("((requested_gen > synced_gen AND failures = 0) OR look_again)"),
     ),
     Index("ix_calendar_channel_wanted", "id", postgresql_where=text("channel_wanted")),
+    Index("ix_calendar_account", "account", postgresql_where=text("account IS NOT NULL")),
     Index("ix_calendar_due", "next_sync_at", postgresql_where=text("next_sync_at IS NOT NULL")),
     comment="A followed calendar: credentials, connection state, and where its next sync starts.",
 )

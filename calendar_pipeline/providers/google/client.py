@@ -9,23 +9,17 @@ from typing import Any, cast
 
 from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
 from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.providers import missing as absent
+from calendar_pipeline.providers import pages
 from calendar_pipeline.providers.google import classify, oauth, parse, service
 from calendar_pipeline.providers.json_values import Json, objects, text
+from calendar_pipeline.providers.pages import Page
 from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
 from calendar_pipeline.providers.transport import Transport
 
 PAGE_SIZE = 2500
-MAX_EMPTY_PAGES = 20
-"""More pages in a row without an item are an endless loop, not a calendar. Short and empty pages are allowed."""
-
-MAX_ITEMS = 50_000
-"""More events than this in one window are no one's calendar."""
-
 FEW = 50
 """An incremental answer with more items than this is answered by one listing: cheaper, and complete."""
-
-MAX_LOOK_UPS = 20
-"""Missing events asked for one by one, per listing; a listing that misses more is believed as it is."""
 
 FIELDS = "timeZone,nextPageToken,nextSyncToken,items"
 """Must name both tokens. Short: a request line over 2048 characters would be turned into a POST."""
@@ -62,7 +56,14 @@ class GoogleCalendar:
         """Names the listing parameters in force."""
         return PARAMETERS
 
-    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter) -> Grant:
+    def authorize(
+        self,
+        credentials: Credentials,
+        *,
+        now: datetime,
+        meter: Meter,
+        claims: str | None = None,  # noqa: ARG002 - Google asks for none
+    ) -> Grant:
         """See `oauth.refresh`."""
         return oauth.refresh(self._transport, self._token_url, credentials, now=now, meter=meter)
 
@@ -103,54 +104,40 @@ class GoogleCalendar:
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> tuple[list[Item], Json]:
         """All events of the window, and the last page, which holds the new sync token."""
         asked: dict[str, object] = {"timeMin": _rfc3339(window.start), "timeMax": _rfc3339(window.end)}
-        items: list[Item] = []
-        empty = 0
-        while True:
-            page = self._page(grant, calendar, meter, asked, with_cursor=False)
-            found = self._items(page)
-            items.extend(found)
-            if "nextPageToken" not in page:
-                return items, page
-            empty = 0 if found else empty + 1
-            if empty > MAX_EMPTY_PAGES or len(items) > MAX_ITEMS:
-                raise TryLater("endless_pages")
-            asked = {**asked, "pageToken": page["nextPageToken"]}
+
+        def read(at: str | None) -> Page:
+            more = {} if at is None else {"pageToken": at}
+            page = self._page(grant, calendar, meter, {**asked, **more}, with_cursor=False)
+            return Page(page, text(page, "nextPageToken"))
+
+        items, last = pages.listing(read, lambda page: self._items(page.body))
+        return items, last.body
 
     def look_up(
         self, grant: Grant, calendar: str | None, missing: Sequence[Known], *, time_zone: str | None, meter: Meter
     ) -> Sequence[Item]:
-        """Events that moved out of the window are found by their id; a series that is gone costs one question."""
-        if len(missing) > MAX_LOOK_UPS:
-            return ()
-        found: list[Item] = []
-        is_gone: dict[str, bool] = {}
-        for known in missing:
-            series = known.series_id
-            if series is not None and series not in is_gone:
-                is_gone[series] = self._is_gone(grant, calendar, series, meter)
-            if series is not None and is_gone[series]:
-                continue
-            raw = self._get(grant, calendar, known.provider_event_id, meter)
-            if raw is not None:
-                found.append(parse.item(raw, zone=time_zone, hosts=self._hosts))
-        return found
-
-    def _is_gone(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> bool:
-        raw = self._get(grant, calendar, event_id, meter)
-        return raw is None or raw.get("status") == "cancelled"
+        """See `missing.look_up`."""
+        return absent.look_up(
+            missing,
+            lambda event: self._get(grant, calendar, event, meter),
+            lambda raw: parse.item(raw, zone=time_zone, hosts=self._hosts),
+        )
 
     def _get(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> Json | None:
+        """One event or series by its id; None if it is gone."""
         request = self._events.get(calendarId=calendar or "primary", eventId=event_id, prettyPrint=False)
         try:
-            return self._execute(request, grant, meter, with_cursor=False)
+            raw = self._execute(request, grant, meter, with_cursor=False)
         except (CursorExpired, AccessRevoked) as refused:
             if refused.code in ("notFound", "deleted") or isinstance(refused, CursorExpired):
                 return None
             raise
+        return None if raw.get("status") == "cancelled" else raw
 
     def _items(self, page: Json) -> list[Item]:
-        zone = page.get("timeZone")
-        zone = zone if isinstance(zone, str) else None
+        if (text(page, "nextPageToken") is None) == (text(page, "nextSyncToken") is None):
+            raise ContractBroken("page_without_token", "a page must name either the next page or the sync token")
+        zone = text(page, "timeZone")
         raws = page.get("items", [])
         if not isinstance(raws, list):
             raise ContractBroken("items_not_a_list")
@@ -173,8 +160,6 @@ class GoogleCalendar:
         )
         page = self._execute(request, grant, meter, with_cursor=with_cursor)
         meter.pages += 1
-        if ("nextPageToken" in page) == ("nextSyncToken" in page):
-            raise ContractBroken("page_without_token", "a page must name either the next page or the sync token")
         return page
 
     def _execute(self, request: Any, grant: Grant, meter: Meter, *, with_cursor: bool) -> Json:

@@ -4,6 +4,7 @@ Our own form POST instead of google-auth: errors are classified in one place and
 Source: "Using OAuth 2.0 for web server applications", refreshing an access token.
 """
 
+import base64
 import json
 from datetime import datetime, timedelta
 from typing import cast
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 
 from calendar_pipeline.errors import AccessRevoked, TryLater
 from calendar_pipeline.providers.google import classify
+from calendar_pipeline.providers.json_values import as_object, text
 from calendar_pipeline.providers.port import Credentials, Grant, Meter
 from calendar_pipeline.providers.transport import Transport
 
@@ -42,13 +44,13 @@ def refresh(transport: Transport, url: str, credentials: Credentials, *, now: da
             "refresh_token": credentials.refresh_token,
         }
     )
-    meter.admit()
-    answer = transport.request(
-        "POST",
-        url,
-        headers={"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
-        body=form,
-    )
+    with meter.turn():
+        answer = transport.request(
+            "POST",
+            url,
+            headers={"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
+            body=form,
+        )
     meter.count(len(answer.body))
     if answer.status != 200:
         raise classify.token_error(answer.status, answer.headers, answer.body, now=now)
@@ -70,4 +72,17 @@ def refresh(transport: Transport, url: str, credentials: Credentials, *, now: da
         access_token=token,
         expires_at=expires_at,
         refresh_token=rotated if isinstance(rotated, str) and rotated != credentials.refresh_token else None,
+        account=_account(body.get("id_token")),
     )
+
+
+def _account(id_token: object) -> str | None:
+    """The user's id, which comes along if the grant has the scope ``openid``; straight from Google, so not verified."""
+    parts = id_token.split(".") if isinstance(id_token, str) else []
+    if len(parts) != 3:
+        return None
+    try:
+        payload: object = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return text(as_object(payload), "sub")

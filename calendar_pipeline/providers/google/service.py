@@ -58,9 +58,9 @@ class Authorized:
         """One HTTP exchange in httplib2's words."""
         import httplib2
 
-        self._meter.admit()
         sent = {**(headers or {}), "authorization": f"Bearer {self._grant.access_token}"}
-        answer = self._transport.request(method, uri, headers=sent, body=body)
+        with self._meter.turn():
+            answer = self._transport.request(method, uri, headers=sent, body=body)
         self._meter.count(len(answer.body))
         response = httplib2.Response({**answer.headers, "status": str(answer.status)})
         response.reason = answer.reason

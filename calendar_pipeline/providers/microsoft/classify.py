@@ -4,6 +4,7 @@ Sources: "Microsoft Graph error responses", "Outlook throttling limits", "AADSTS
 that mean a passing condition are looked at before the generic error names that they come with.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,13 @@ from calendar_pipeline.providers.retry_after import retry_after
 
 SYNC_STATE = re.compile(r"sync ?state|resync|delta ?token|skip ?token", re.IGNORECASE)
 NO_MAILBOX = {"mailboxnotenabledforrestapi", "mailboxnotsupportedforrestapi", "mailboxnothostedinexchangeonline"}
-NO_CALENDAR = {"erroritemnotfound", "errorfoldernotfound", "resourcenotfound", "errorinvalididmalformed"}
+ABSENT = {
+    "erroritemnotfound",
+    "errorfoldernotfound",
+    "resourcenotfound",
+    "request_resourcenotfound",
+    "errorinvalididmalformed",
+}
 NO_ACCESS = {"erroraccessdenied", "accessdenied", "authorization_requestdenied", "forbidden"}
 
 MAILBOX_PATIENCE = timedelta(hours=24)
@@ -61,7 +68,7 @@ def read(body: bytes) -> Refusal:
     """Codes of ``error`` and of its nested inner errors; none if the body is not Graph's JSON."""
     try:
         decoded: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Refusal((), None)
     error = mapping(as_object(decoded), "error")
     return Refusal(tuple(_codes(error)), error or None)
@@ -94,12 +101,34 @@ def graph_error(
     if with_cursor and status == 400:
         return CursorExpired(code, "400 to a delta link")
     if status == 401:
-        return TokenRefused(code)
+        return TokenRefused(code, claims=_claims(headers.get("www-authenticate", "")))
     if known & NO_MAILBOX:
         return AccessRevoked(code, body=refusal.body, needs_confirmation=True, confirm_after=MAILBOX_PATIENCE)
-    if (status == 403 and known & NO_ACCESS) or (status in (400, 404) and known & NO_CALENDAR):
+    if (status == 403 and known & NO_ACCESS) or (status in (400, 404) and known & ABSENT):
         return AccessRevoked(code, body=refusal.body, needs_confirmation=True)
     return ContractBroken(code, f"HTTP {status}")
+
+
+def is_absent(refused: AccessRevoked) -> bool:
+    """Whether it is the calendar or event that is not there, and not a right that is missing."""
+    return refused.code.lower() in ABSENT
+
+
+def _claims(challenge: str) -> str | None:
+    """The claims of a continuous access evaluation challenge, as JSON text; None if it is none.
+
+    Source: "Claims challenges, claims requests, and client capabilities" (Microsoft Learn).
+    """
+    if not re.search(r'error="insufficient_claims"', challenge) or not (
+        found := re.search(r'claims="([A-Za-z0-9+/_=-]+)"', challenge)
+    ):
+        return None
+    encoded = found[1].translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
+        return decoded if isinstance(json.loads(decoded), dict) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def token_error(answer: Json) -> ProviderError:

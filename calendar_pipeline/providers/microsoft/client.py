@@ -6,24 +6,25 @@ The delta link's window is frozen, so the listing keeps to that window until the
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
 from urllib.parse import quote, urlencode
 
-from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
+from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, PageRefused, TryLater
 from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.providers import missing as absent
+from calendar_pipeline.providers import pages
 from calendar_pipeline.providers.json_values import Json, objects, text
 from calendar_pipeline.providers.microsoft import classify, parse
 from calendar_pipeline.providers.microsoft.oauth import Entra
+from calendar_pipeline.providers.pages import Page
 from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
 from calendar_pipeline.providers.transport import Transport
 
 PAGE_SIZE = 1000
 DELTA_PAGE_SIZE = 500
-MAX_EMPTY_PAGES = 20
-MAX_ITEMS = 50_000
-MAX_LOOK_UPS = 20
+CALENDARS_PAGE_SIZE = 100
 
 PREFER = 'outlook.timezone="UTC", IdType="ImmutableId"'
 """On every request, next pages too: without it ids and zones change under way."""
@@ -59,9 +60,9 @@ class MicrosoftCalendar:
         """Names the listing parameters in force."""
         return PARAMETERS
 
-    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter) -> Grant:
+    def authorize(self, credentials: Credentials, *, now: datetime, meter: Meter, claims: str | None = None) -> Grant:
         """See `Entra.refresh`."""
-        return self._entra.refresh(credentials, now=now, meter=meter)
+        return self._entra.refresh(credentials, now=now, meter=meter, claims=claims)
 
     def news(
         self,
@@ -74,32 +75,53 @@ class MicrosoftCalendar:
         meter: Meter,
     ) -> News:
         """Nothing if the delta round is empty, else a listing of the window that the delta link covers."""
+        try:
+            return self._news(grant, calendar, since, window, meter, relist=relist)
+        except AccessRevoked as refused:
+            if calendar is None or not classify.is_absent(refused):
+                raise
+            if calendar in self._calendars(grant, meter):
+                raise TryLater("calendar_listed_yet_not_found") from None
+            raise
+
+    def _news(
+        self, grant: Grant, calendar: str | None, since: Cursor | None, window: Window, meter: Meter, *, relist: bool
+    ) -> News:
         why = "asked"
-        announced: frozenset[str] | None = None
-        if since is not None and since.window is not None:
+        if since is not None and since.window is not None and not relist:
             try:
-                touched, link = self._delta(grant, since.token, meter)
+                touched, link = self._round(grant, since.token, meter)
             except CursorExpired:
                 why = "cursor_expired"
             else:
-                if not relist:
-                    return self._since(grant, calendar, since.window, meter, touched=touched, link=link)
-                # A round with entries may stand for more than it names: only an empty one says that all is as it was.
-                announced = None if touched else frozenset()
+                cursor = Cursor(token=link, parameters=PARAMETERS, window=since.window)
+                if not touched:
+                    return News(items=(), cursor=cursor)
+                items = self._listing(grant, calendar, since.window, meter)
+                return News(items=items, cursor=cursor, complete=since.window, why="changes")
         # First the delta link, then the listing: a change in between is seen twice and never not at all.
         _, link = self._delta(grant, self._delta_url(calendar, window), meter)
         items = self._listing(grant, calendar, window, meter)
-        cursor = Cursor(token=link, parameters=PARAMETERS, window=window)
-        return News(items=items, cursor=cursor, complete=window, why=why, announced=announced)
+        return News(
+            items=items,
+            cursor=Cursor(token=link, parameters=PARAMETERS, window=window),
+            complete=window,
+            why=why,
+            announced=self._announced(grant, since, meter) if relist else None,
+        )
 
-    def _since(
-        self, grant: Grant, calendar: str | None, window: Window, meter: Meter, *, touched: bool, link: str
-    ) -> News:
-        """The news of a delta round: none, or all of the window that its link is frozen to."""
-        cursor = Cursor(token=link, parameters=PARAMETERS, window=window)
-        if not touched:
-            return News(items=(), cursor=cursor)
-        return News(items=self._listing(grant, calendar, window, meter), cursor=cursor, complete=window, why="changes")
+    def _announced(self, grant: Grant, since: Cursor | None, meter: Meter) -> frozenset[str] | None:
+        """Nothing, if the old link has nothing to tell even after the listing; else it says too little to compare.
+
+        A round with entries may stand for more than it names: only an empty one says that all is as it was.
+        """
+        if since is None or since.window is None:
+            return None
+        try:
+            touched, _ = self._round(grant, since.token, meter)
+        except CursorExpired:
+            return None
+        return None if touched else frozenset()
 
     def look_up(
         self,
@@ -110,60 +132,56 @@ class MicrosoftCalendar:
         time_zone: str | None,  # noqa: ARG002 - Graph names each event's own zone
         meter: Meter,
     ) -> Sequence[Item]:
-        """Events that moved out of the window are found by their id; a series that is gone costs one question."""
-        if len(missing) > MAX_LOOK_UPS:
-            return ()
-        found: list[Item] = []
-        gone: set[str] = set()
-        for known in missing:
-            series = known.series_id
-            if series is not None and series not in gone and self._get(grant, calendar, series, meter) is None:
-                gone.add(series)
-            if series in gone:
-                continue
-            raw = self._get(grant, calendar, known.provider_event_id, meter)
-            told = parse.item(raw, hosts=self._hosts) if raw is not None else None
-            if told is not None:
-                found.append(told)
-        return found
+        """See `missing.look_up`."""
+        return absent.look_up(
+            missing,
+            lambda event: self._get(grant, calendar, event, meter),
+            lambda raw: parse.item(raw, hosts=self._hosts),
+        )
+
+    def _round(self, grant: Grant, link: str, meter: Meter) -> tuple[bool, str]:
+        """An incremental round. One that is refused half-way, twice, is as good as a link that is not honoured."""
+        try:
+            return self._delta(grant, link, meter)
+        except PageRefused as refused:
+            raise CursorExpired(refused.code) from None
 
     def _delta(self, grant: Grant, url: str, meter: Meter) -> tuple[bool, str]:
         """Read a round to its end: whether it told of anything, and the next round's link."""
-        touched = False
-        for page in self._pages(grant, url, meter, prefer=f"{PREFER}, odata.maxpagesize={DELTA_PAGE_SIZE}", delta=True):
-            touched = touched or bool(objects(page, "value"))
-            if link := text(page, "@odata.deltaLink"):
-                return touched, link
-        raise ContractBroken("no_delta_link")
+        prefer = f"{PREFER}, odata.maxpagesize={DELTA_PAGE_SIZE}"
+        told, last = pages.listing(
+            lambda at: self._page(grant, at or url, meter, prefer=prefer, delta=True), self._entries
+        )
+        link = text(last.body, "@odata.deltaLink")
+        if link is None:
+            raise ContractBroken("no_delta_link")
+        self._check(link)
+        return bool(told), link
 
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> list[Item]:
         query = {**_bounds(window), "$select": parse.SELECT, "$top": str(PAGE_SIZE), "$orderby": "start/dateTime"}
         url = f"{self._calendar_url(calendar)}/calendarView?{urlencode(query)}"
-        told = (
-            parse.item(raw, hosts=self._hosts)
-            for page in self._pages(grant, url, meter, prefer=PREFER, delta=False)
-            for raw in objects(page, "value")
-        )
+        raws, _ = pages.listing(lambda at: self._page(grant, at or url, meter), self._entries)
+        told = (parse.item(raw, hosts=self._hosts) for raw in raws)
         return [item for item in told if item is not None]
 
-    def _pages(self, grant: Grant, url: str, meter: Meter, *, prefer: str, delta: bool) -> Iterator[Json]:
-        """All pages from `url` on. A page is the last one if it names no next one."""
-        empty = count = 0
-        while True:
-            page = self._read(grant, url, meter, prefer=prefer, delta=delta)
-            meter.pages += 1
-            found = len(objects(page, "value"))
-            if not isinstance(page.get("value"), list):
-                raise TryLater("not_a_page")
-            yield page
-            link = text(page, "@odata.nextLink")
-            if link is None:
-                return
-            empty = 0 if found else empty + 1
-            count += found
-            if empty > MAX_EMPTY_PAGES or count > MAX_ITEMS:
-                raise TryLater("endless_pages")
-            url = link
+    def _calendars(self, grant: Grant, meter: Meter) -> frozenset[str]:
+        """Ids of all calendars that the account has now."""
+        url = f"{self._base}/v1.0/me/calendars?{urlencode({'$select': 'id', '$top': str(CALENDARS_PAGE_SIZE)})}"
+        found, _ = pages.listing(lambda at: self._page(grant, at or url, meter), self._entries)
+        return frozenset(name for one in found if (name := text(one, "id")) is not None)
+
+    def _page(self, grant: Grant, url: str, meter: Meter, *, prefer: str = PREFER, delta: bool = False) -> Page:
+        body = self._read(grant, url, meter, prefer=prefer, delta=delta)
+        meter.pages += 1
+        if not isinstance(body.get("value"), list):
+            raise TryLater("not_a_page")
+        return Page(body, text(body, "@odata.nextLink"))
+
+    def _entries(self, page: Page) -> list[Json]:
+        if page.next is not None:
+            self._check(page.next)
+        return objects(page.body, "value")
 
     def _get(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> Json | None:
         """One event or series by its id; None if it is gone."""
@@ -171,32 +189,35 @@ class MicrosoftCalendar:
         try:
             raw = self._read(grant, url, meter, prefer=PREFER, delta=False)
         except AccessRevoked as refused:
-            if refused.code.lower() in classify.NO_CALENDAR:
+            if classify.is_absent(refused):
                 return None
             raise
         return None if raw.get("isCancelled") is True else raw
 
-    def _read(self, grant: Grant, url: str, meter: Meter, *, prefer: str, delta: bool) -> Json:
-        if not url.startswith(f"{self._base}/"):
-            # A token is never sent to a host that a link names and we do not know.
+    def _check(self, link: str) -> None:
+        """A token is never sent to a host that a link names and we do not know; raises ContractBroken."""
+        if not link.startswith(f"{self._base}/"):
             raise ContractBroken("foreign_link")
+
+    def _read(self, grant: Grant, url: str, meter: Meter, *, prefer: str, delta: bool) -> Json:
+        self._check(url)
         headers = {
             "authorization": f"Bearer {grant.access_token}",
             "prefer": prefer,
             "accept": "application/json",
             "accept-encoding": "gzip",
         }
-        meter.admit()
-        answer = self._transport.request("GET", url, headers=headers)
+        with meter.turn():
+            answer = self._transport.request("GET", url, headers=headers)
         meter.count(len(answer.body))
         if answer.status != 200:
             raise classify.graph_error(answer.status, answer.headers, answer.body, with_cursor=delta, now=self._clock())
         try:
             body: object = json.loads(answer.body)
-        except ValueError:
-            raise TryLater("not_json") from None
+        except (ValueError, RecursionError):  # bytes that are not UTF-8, numbers without end, nesting without end
+            raise TryLater("not_json", "an answer that is not JSON") from None
         if not isinstance(body, dict):
-            raise TryLater("not_json")
+            raise TryLater("not_json", "an answer that is not JSON")
         return cast("Json", body)
 
     def _calendar_url(self, calendar: str | None) -> str:

@@ -110,7 +110,7 @@ def test_an_event_that_is_well_again_is_taken_back_when_it_is_told(zoo: Any) -> 
     zoo.sync()
     zoo.transport.rewrite = None
     zoo.world.retitle_event(zoo.cal.at_google, zoo.ids["nul"], "well again")
-    [outcome] = zoo.tick(minutes=25)
+    [outcome] = zoo.tick(minutes=30)
     assert (outcome.mode, outcome.created) == ("incremental", 1)
     assert zoo.ids["nul"] not in zoo.quarantined()
     assert zoo.row["quarantined"] == len(SET_ASIDE) - 1
@@ -120,7 +120,7 @@ def test_an_event_that_is_well_again_is_taken_back_when_it_is_told(zoo: Any) -> 
 def test_an_event_that_is_gone_is_forgotten(zoo: Any) -> None:
     zoo.sync()
     zoo.world.cancel_event(zoo.cal.at_google, zoo.ids["nul"])
-    zoo.tick(minutes=25)
+    zoo.tick(minutes=30)
     assert zoo.ids["nul"] not in zoo.quarantined()
     assert zoo.row["quarantined"] == len(SET_ASIDE) - 1
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from calendar_pipeline.ingest import plan, run
 from calendar_pipeline.providers.transport import Answer
 
 WEEKLY = ["RRULE:FREQ=WEEKLY"]
@@ -40,7 +41,7 @@ def test_a_first_sync_leaves_the_calendar_ready_for_the_next(bench: Any) -> None
     row, now = bench.row, bench.clock()
     assert (row["state"], row["failures"], row["requested_gen"], row["synced_gen"]) == ("connected", 0, 1, 1)
     assert row["last_successful_sync_at"] == row["last_attempted_sync_at"] == now
-    assert row["next_sync_at"] == now + timedelta(minutes=25)
+    assert now < row["next_sync_at"] <= now + timedelta(minutes=30)
     assert (row["held_from"], row["held_until"]) == (now - timedelta(days=1), now + timedelta(days=36))
     assert row["sync_token"]
     assert row["lease_token"] is None
@@ -59,7 +60,7 @@ def test_a_sync_without_news_costs_one_request_and_four_statements_at_most(bench
     bench.sync()
     bench.asked()
     before = bench.db.statements
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert bench.asked() == {"events.list": 1}
     assert bench.db.statements - before <= 4
     assert (outcome.status, outcome.mode, outcome.why, outcome.items) == ("synced", "incremental", "changes", 0)
@@ -69,16 +70,44 @@ def test_a_sync_without_news_costs_one_request_and_four_statements_at_most(bench
 def test_a_calendar_is_left_alone_until_it_is_due(bench: Any) -> None:
     bench.sync()
     bench.asked()
-    assert bench.tick(minutes=24) == []
+    bench.clock.now = bench.row["next_sync_at"] - timedelta(seconds=1)
+    assert bench.tick() == []
     assert bench.asked() == {}
-    assert len(bench.tick(minutes=1)) == 1
+    assert len(bench.tick(seconds=1)) == 1
+    assert bench.row["next_sync_at"] == bench.clock() + timedelta(minutes=30)
+
+
+def test_a_turn_that_is_taken_early_is_not_taken_twice(bench: Any) -> None:
+    bench.sync()
+    turn = bench.row["next_sync_at"]
+    bench.clock.now = turn - plan.EARLY
+    assert bench.sync_all(bench.cal) == []
+    assert len(bench.sync_all(bench.cal, early=plan.EARLY)) == 1
+    assert bench.row["next_sync_at"] == turn + timedelta(minutes=30)
+
+
+def test_a_sync_by_hand_shortly_before_a_calendars_turn_leaves_the_turn_alone(bench: Any) -> None:
+    """Else it would be left alone for nearly an hour."""
+    bench.sync()
+    turn = bench.row["next_sync_at"]
+    bench.clock.now = turn - timedelta(minutes=1)
+    bench.sync()
+    assert bench.row["next_sync_at"] == turn
+
+
+def test_what_is_due_is_done_up_to_a_limit_and_then_there_is_nothing(bench: Any) -> None:
+    others = [bench.follow() for _ in range(4)]
+    done = [len(run.sync_due(bench.ingest, limit=2, threads=2)) for _ in range(4)]
+    assert done == [2, 2, 1, 0]
+    assert len(bench.runs()) == 1
+    assert bench.rows("SELECT 1 FROM sync_run") == [{"?column?": 1}] * (1 + len(others))
 
 
 def test_a_changed_event_is_recorded_with_what_was_before(bench: Any) -> None:
     event = bench.add("Before")
     bench.sync()
     bench.world.retitle_event(bench.cal.at_google, event, "After")
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.updated, outcome.changes) == (1, 1)
     created, updated = bench.history()
     assert (updated["change"], updated["version"], updated["title"]) == ("updated", 2, "After")
@@ -93,16 +122,16 @@ def test_an_event_that_was_touched_but_not_changed_is_not_recorded(bench: Any) -
     event = bench.add("Same")
     bench.sync()
     bench.world.retitle_event(bench.cal.at_google, event, "Same")
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.items, outcome.changes) == (1, 0)
-    assert bench.events()[event]["updated_at"] == bench.clock() - timedelta(minutes=25)
+    assert bench.events()[event]["updated_at"] == bench.clock() - timedelta(minutes=30)
 
 
 def test_an_answer_to_the_invitation_is_a_change(bench: Any) -> None:
     event = bench.add(attendees=["guest@example.com"], organizer="boss@example.com")
     bench.sync()
     bench.world.respond(bench.cal.at_google, event, "declined")
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     updated = bench.history()[-1]
     assert updated["own_response"] == "declined"
     assert updated["before"]["own_response"] == "accepted"
@@ -116,11 +145,11 @@ def test_a_deleted_event_stays_as_deleted_and_comes_back_under_its_id(bench: Any
     bench.sync()
     ours = bench.events()[event]["id"]
     bench.world.cancel_event(bench.cal.at_google, event)
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert bench.live() == {}
     assert bench.events()[event]["title"] == "Here"
     bench.world.restore_event(bench.cal.at_google, event)
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert bench.live() == {event: "Here"}
     created, deleted, restored = bench.history()
     assert {row["event_id"] for row in (created, deleted, restored)} == {ours}
@@ -137,10 +166,10 @@ def test_an_event_restored_with_other_content_tells_both(bench: Any) -> None:
     event = bench.add("Old")
     bench.sync()
     bench.world.cancel_event(bench.cal.at_google, event)
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     bench.world.restore_event(bench.cal.at_google, event)
     bench.world.retitle_event(bench.cal.at_google, event, "New")
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     restored = bench.history()[-1]
     assert restored["changed"] == ["is_deleted", "title", "raw"]
     assert restored["before"]["title"] == "Old"
@@ -159,7 +188,7 @@ def test_an_event_moved_out_of_the_window_stays_live_with_its_new_times_and_come
     assert (moved["is_deleted"], moved["starts_at"]) == (False, datetime(2027, 6, 1, 8, tzinfo=UTC))
     assert bench.sync(full=True).changes == 0
     bench.world.move_event(bench.cal.at_google, event, to="2026-11-26T10:00")
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert bench.events()[event]["starts_at"] == datetime(2026, 11, 26, 9, tzinfo=UTC)
     assert [change for key, change in kinds(bench.history()) if key == event] == ["created", "updated", "updated"]
 
@@ -168,7 +197,7 @@ def test_an_event_moved_out_is_told_incrementally_too(bench: Any) -> None:
     event = bench.add()
     bench.sync()
     bench.world.move_event(bench.cal.at_google, event, to="2027-06-01T10:00")
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.mode, outcome.updated) == ("incremental", 1)
     assert bench.events()[event]["starts_at"] == datetime(2027, 6, 1, 8, tzinfo=UTC)
 
@@ -178,7 +207,7 @@ def test_an_event_moved_into_the_window_is_new(bench: Any) -> None:
     bench.sync()
     assert bench.live() == {}
     bench.world.move_event(bench.cal.at_google, event, to="2026-11-26T10:00")
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert kinds(bench.history()) == [(event, "created")]
 
 
@@ -186,7 +215,7 @@ def test_a_change_outside_the_window_is_not_ours_to_keep(bench: Any) -> None:
     event = bench.add(start="2027-06-01T10:00")
     bench.sync()
     bench.world.retitle_event(bench.cal.at_google, event, "Still far off")
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.items, outcome.changes) == (1, 0)
 
 
@@ -197,7 +226,7 @@ def test_a_deleted_series_takes_its_instances(bench: Any, told: str) -> None:
     single = bench.add("Single")
     bench.sync()
     bench.world.cancel_event(bench.cal.at_google, series)
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert bench.live() == {single: "Single"}
 
 
@@ -230,7 +259,7 @@ def test_a_shifted_series_leaves_no_ghosts(bench: Any, announced: bool) -> None:
     series = bench.add("Weekly", recurrence=TEN_WEEKS)
     bench.sync()
     bench.world.move_event(bench.cal.at_google, series, by=timedelta(hours=1))
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.mode, outcome.why) == ("listing", "series_touched")
     oracle = bench.world.listing(bench.cal.at_google, time_min=bench.row["held_from"], time_max=bench.row["held_until"])
     assert sorted(bench.live()) == sorted(row["id"] for row in oracle)
@@ -242,7 +271,7 @@ def test_one_deleted_instance_leaves_the_others(bench: Any) -> None:
     before = set(bench.live())
     instance = f"{series}_20261201T140000Z"
     bench.world.cancel_event(bench.cal.at_google, instance)
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert before - set(bench.live()) == {instance}
 
 
@@ -268,7 +297,7 @@ def test_an_all_day_event_moves_with_its_calendars_zone(bench: Any) -> None:
     event = bench.add(start="2026-11-26")
     bench.sync()
     bench.world.set_zone(bench.cal.at_google, "America/New_York")
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert outcome.why == "zone_changed"
     assert bench.events()[event]["starts_at"] == datetime(2026, 11, 26, 5, tzinfo=UTC)
     assert bench.history()[-1]["before"]["starts_at"] == "2026-11-25T23:00:00Z"
@@ -277,7 +306,7 @@ def test_an_all_day_event_moves_with_its_calendars_zone(bench: Any) -> None:
 def test_many_changes_at_once_are_listed(bench: Any) -> None:
     bench.sync()
     events = {bench.add(f"No {number}") for number in range(60)}
-    [outcome] = bench.tick(minutes=25)
+    [outcome] = bench.tick(minutes=30)
     assert (outcome.mode, outcome.why, outcome.created) == ("listing", "many_changes", 60)
     assert set(bench.live()) == events
 

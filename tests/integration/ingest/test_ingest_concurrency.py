@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from calendar_pipeline.calendars.store import secret_place
 from calendar_pipeline.db.connect import Database, new_lease
 from calendar_pipeline.ingest import store
 from calendar_pipeline.ingest.run import sync_calendar, sync_many
 
-ROUNDS = 50
+ROUNDS = 200
 
 
 def test_two_workers_at_one_calendar_do_its_work_once(bench: Any, database_url: str) -> None:
@@ -28,7 +29,7 @@ def test_two_workers_at_one_calendar_do_its_work_once(bench: Any, database_url: 
     with Database(database_url) as one, Database(database_url) as two, ThreadPoolExecutor(2) as pool:
         for number in range(1, ROUNDS + 1):
             bench.world.retitle_event(bench.cal.at_google, event, str(number))
-            bench.clock.pass_by(minutes=25)
+            bench.clock.pass_by(minutes=30)
             statuses = pool.map(work, [one, two])
             assert [*chain.from_iterable(statuses)] == ["synced"]
     history = bench.history()
@@ -75,7 +76,7 @@ def test_whoever_lost_the_calendar_while_reading_writes_nothing(bench: Any, at: 
     thief = bench.crashing(at, lambda: bench.execute(STEAL))
     assert bench.sync(ingest=thief).status == "stepped_aside"
     changed = {name for name, value in before.items() if bench.row[name] != value}
-    assert changed <= {"lease_token", "lease_until", "access_token", "access_token_expires_at"}
+    assert changed <= {"lease_token", "lease_until", "access_token", "access_token_expires_at", "account"}
     assert (bench.history(), bench.runs()) == (history, runs)
     assert bench.live() == ({event: "Before"} if known else {})
 
@@ -219,3 +220,65 @@ def test_a_calendar_lost_while_its_neighbour_was_read_is_passed_over(bench: Any)
     outcomes = bench.sync_all(bench.cal, other, regardless=True, ingest=slow)
     assert [one.status for one in outcomes] == ["synced"]
     assert bench.asked() == {"token": 1, "events.list": 1}
+
+
+def test_credentials_given_during_a_refresh_are_not_overwritten_by_what_the_old_ones_rotated_to(bench: Any) -> None:
+    """The user reconnected while a worker was asking for a token: the worker's answer belongs to the old grant."""
+    bench.world.set_switches({"rotate_refresh_tokens": True})
+    bench.sync()
+    bench.clock.pass_by(hours=2)
+    given = bench.world.issue_refresh_token(bench.cal.google.account)
+
+    def reconnected(url: str, answer: Any) -> Any:
+        if url.endswith("/token"):
+            bench.transport.rewrite = None
+            bench.patch(refresh_token=given)
+        return answer
+
+    bench.transport.rewrite = reconnected
+    assert bench.sync().status == "stepped_aside"
+    stored = bench.row["refresh_token"]
+    assert bench.keyring.open(stored, secret_place("refresh_token", bench.cal.id, bench.project)) == given
+    assert bench.row["lease_token"] is None  # so it is tried again at once
+    assert [one.status for one in bench.sync_all(bench.cal)] == ["synced"]
+
+
+def test_a_user_who_reconnects_while_the_old_grant_is_refused_is_not_disconnected(bench: Any) -> None:
+    bench.sync()
+    bench.world.revoke(bench.cal.google.refresh_token)
+    bench.clock.pass_by(hours=2)
+    given = bench.world.issue_refresh_token(bench.cal.google.account)
+
+    def reconnected(url: str, answer: Any) -> Any:
+        if url.endswith("/token"):
+            bench.transport.rewrite = None
+            bench.patch(refresh_token=given)
+        return answer
+
+    bench.transport.rewrite = reconnected
+    assert bench.sync().status == "stepped_aside"
+    assert bench.row["state"] == "connected"
+    assert [one.status for one in bench.sync_all(bench.cal)] == ["synced"]
+
+
+def test_calendars_of_one_account_are_worked_on_by_three_workers_at_most(bench: Any) -> None:
+    """Providers limit what is asked at once for a mailbox, and workers of other processes do not see each other."""
+    mine = [bench.follow(account="busy@example.com") for _ in range(5)]
+    bench.sync_all(*mine, regardless=True)
+    bench.execute("UPDATE calendar SET account = 'busy' WHERE id <> :cal")
+    bench.clock.pass_by(minutes=30)
+    with bench.db.single() as connection:
+        claims = [
+            store.claim(
+                connection,
+                [one.id],
+                regardless=False,
+                lease=new_lease(),
+                length=timedelta(minutes=5),
+                now=bench.clock(),
+            )
+            for one in mine
+        ]
+        assert [len(claimed) for claimed in claims] == [1, 1, 1, 0, 0]
+        store.release(connection, claims[0][0])
+    assert len(bench.sync_all(*mine)) == 3  # one worker takes all that are free: it asks for one at a time

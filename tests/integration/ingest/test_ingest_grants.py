@@ -33,20 +33,20 @@ def test_an_access_token_is_used_until_a_minute_before_its_end(bench: Any) -> No
     assert bench.asked() == {"token": 1, "events.list": 1}
     bench.tick(minutes=58)
     assert bench.asked() == {"events.list": 1}
-    bench.tick(minutes=25)
+    bench.tick(minutes=30)
     assert bench.asked() == {"token": 1, "events.list": 1}
 
 
 def test_an_access_token_that_dies_before_its_time_is_replaced_once(synced: Any) -> None:
     synced.world.state.access.clear()
-    [outcome] = synced.tick(minutes=25)
+    [outcome] = synced.tick(minutes=30)
     assert synced.asked() == {"events.list": 2, "token": 1}
     assert (outcome.status, outcome.updated, outcome.requests) == ("synced", 1, 3)
 
 
 def test_fresh_tokens_that_are_refused_again_and_again_end_the_connection(synced: Any) -> None:
     synced.world.add_fault("auth_error", endpoint="events.list", times=None)
-    [first] = synced.tick(minutes=25)
+    [first] = synced.tick(minutes=30)
     assert synced.asked() == {"events.list": 2, "token": 1}
     assert first.status == "retry"
     started = synced.clock()
@@ -179,14 +179,14 @@ def test_a_grant_without_the_calendar_scope_disconnects(synced: Any) -> None:
 
 def test_a_scope_that_google_finds_missing_disconnects(synced: Any) -> None:
     synced.world.add_fault("insufficient_permissions", endpoint="events.list")
-    [outcome] = synced.tick(minutes=25)
+    [outcome] = synced.tick(minutes=30)
     assert (outcome.status, outcome.code) == ("disconnected", "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
 
 
 @pytest.mark.parametrize("fault", ["forbidden", "not_found"])
 def test_a_doubtful_verdict_counts_when_it_is_given_again_ten_minutes_later(synced: Any, fault: str) -> None:
     synced.world.add_fault(fault, endpoint="events.list", times=None)
-    [first] = synced.tick(minutes=25)
+    [first] = synced.tick(minutes=30)
     assert first.status == "retry"
     assert synced.row["suspected_at"] == synced.clock()
     assert synced.row["next_sync_at"] == synced.clock() + plan.CONFIRM_AFTER
@@ -200,12 +200,12 @@ def test_a_doubtful_verdict_counts_when_it_is_given_again_ten_minutes_later(sync
 
 def test_a_doubt_that_passes_is_forgotten(synced: Any) -> None:
     synced.world.add_fault("forbidden", endpoint="events.list")
-    synced.tick(minutes=25)
+    synced.tick(minutes=30)
     [outcome] = synced.tick(minutes=10)
     assert (outcome.status, outcome.updated) == ("synced", 1)
     assert synced.row["suspected_at"] is None
     synced.world.add_fault("forbidden", endpoint="events.list")
-    [outcome] = synced.tick(minutes=25)
+    [outcome] = synced.tick(minutes=30)
     assert outcome.status == "retry"
 
 

@@ -1,5 +1,6 @@
 """When and how a calendar is read: the visible window is held at any time, and nobody is asked too often."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -98,8 +99,29 @@ def test_calendars_that_fail_together_do_not_come_back_together() -> None:
     assert len(waits) == 100
 
 
-def test_a_calendar_is_due_a_little_before_the_interval_is_over() -> None:
-    assert plan.next_sync(now=NOW, interval=timedelta(minutes=30)) == NOW + timedelta(minutes=25)
+HALF_HOUR = timedelta(minutes=30)
+
+
+@given(CALENDARS, st.integers(0, 10**6))
+def test_a_calendar_is_due_again_within_the_interval(calendar: str, seconds: int) -> None:
+    now = NOW + timedelta(seconds=seconds)
+    turn = plan.next_sync(calendar, due_at=None, now=now, interval=HALF_HOUR)
+    assert now < turn <= now + HALF_HOUR
+
+
+@given(CALENDARS, st.integers(0, 10**6), st.timedeltas(timedelta(), plan.EARLY))
+def test_turns_are_an_interval_apart_even_if_taken_early(calendar: str, seconds: int, early: timedelta) -> None:
+    turn = plan.next_sync(calendar, due_at=None, now=NOW + timedelta(seconds=seconds), interval=HALF_HOUR)
+    for taken in (turn - early, turn, turn + timedelta(seconds=9)):
+        assert plan.next_sync(calendar, due_at=turn, now=taken, interval=HALF_HOUR) == turn + HALF_HOUR
+
+
+def test_turns_are_spread_evenly_over_the_interval_by_calendar() -> None:
+    """10,000 calendars followed at one moment: no minute of the half hour has a quarter more than its share."""
+    turns = [plan.next_sync(f"cal_{number}", due_at=None, now=NOW, interval=HALF_HOUR) for number in range(10_000)]
+    by_minute = Counter((turn - NOW - timedelta(seconds=1)) // timedelta(minutes=1) for turn in turns)
+    assert sorted(by_minute) == list(range(30))
+    assert max(by_minute.values()) <= 10_000 / 30 * 1.25
 
 
 @pytest.mark.parametrize(
