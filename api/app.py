@@ -11,8 +11,9 @@ from litestar.di import Provide
 from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, problems
-from api.routes import bots, calendar_events, calendars, health, openapi
+from api.routes import bots, calendar_events, calendars, connect, health, openapi
 from api.services import STATE, Services
+from calendar_pipeline.connect.run import connector
 from calendar_pipeline.db import embedded, migrate
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import SetupError
@@ -43,10 +44,16 @@ def create_app(
         route_handlers=[
             Router(
                 path=methods.BASE,
-                route_handlers=[*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS],
+                route_handlers=[
+                    *calendars.HANDLERS,
+                    *calendar_events.HANDLERS,
+                    *bots.HANDLERS,
+                    *connect.API_HANDLERS,
+                ],
                 guards=[negotiation.require_json, auth.require_key],
                 dependencies={"posted": Provide(body.read)},
             ),
+            *connect.HANDLERS,
             *health.HANDLERS,
             *openapi.HANDLERS,
         ],
@@ -73,7 +80,12 @@ def _lifespan(
             log.critical("The API does not start: %s", refusal)
             raise
         app.state[STATE] = Services(
-            settings=settings, db=opened, keyring=ring, clock=clock, keyring_was_given=keyring is not None
+            settings=settings,
+            db=opened,
+            keyring=ring,
+            clock=clock,
+            connector=connector(settings, opened, ring, clock=clock),
+            keyring_was_given=keyring is not None,
         )
         try:
             yield

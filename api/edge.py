@@ -63,8 +63,9 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
 
 
 def _headers(given: Any) -> list[tuple[bytes, bytes]]:
-    """The answer's headers and ours; an empty body has no type."""
+    """The answer's headers, and ours where it has none of the name; an empty body has no type."""
     headers: list[tuple[bytes, bytes]] = list(given)
     if (b"content-length", b"0") in headers:
         headers = [(name, value) for name, value in headers if name != b"content-type"]
-    return [*headers, *HEADERS]
+    said = {name.lower() for name, _ in headers}
+    return [*headers, *(ours for ours in HEADERS if ours[0] not in said)]

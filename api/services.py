@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 
+from calendar_pipeline.connect.run import Connector
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
@@ -22,6 +23,7 @@ class Services:
     db: Database
     keyring: KeyRing
     clock: Callable[[], datetime]
+    connector: Connector
     keyring_was_given: bool = False
     """The key ring was handed in, so the settings need not have one."""
 

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
 
     google_api_base_url: str = Field(default="https://www.googleapis.com", description="root of Google's APIs")
     google_token_url: str = Field(default="https://oauth2.googleapis.com/token", description="Google's token endpoint")
+    google_authorize_url: str = Field(
+        default="https://accounts.google.com/o/oauth2/v2/auth", description="where Google asks a person for consent"
+    )
     microsoft_login_base_url: str = Field(
         default="https://login.microsoftonline.com", description="root of Entra ID; national clouds have their own"
     )
@@ -69,7 +72,8 @@ class Settings(BaseSettings):
     held_buffer_days: int = Field(default=8, ge=2, description="days held beyond the visible window, between listings")
 
     public_base_url: str | None = Field(
-        default=None, description="https address under which providers reach the API; empty: no push, only polling"
+        default=None,
+        description="https address by which browsers and providers reach the API; empty: this machine alone, no push",
     )
     push_window_seconds: float = Field(
         default=3.0, ge=0, description="least time between two syncs of one calendar that notifications ask for"
@@ -133,6 +137,11 @@ class Settings(BaseSettings):
     def sandbox_url(self) -> str:
         """Where the sandbox answers."""
         return f"http://{self.sandbox_host}:{self.sandbox_port}"
+
+    @property
+    def public_url(self) -> str:
+        """Where browsers reach the API, without a slash at the end."""
+        return self.public_base_url or f"http://{self.api_host}:{self.api_port}"
 
     @property
     def extra_meeting_hosts(self) -> tuple[str, ...]:

@@ -189,7 +189,12 @@ def environment(settings: Settings, database_url: str, at: Addresses, *, with_sa
 
 def providers(at: Addresses) -> dict[str, str]:
     """The provider addresses that lead to the sandbox."""
-    return {"GOOGLE_API_BASE_URL": f"{at.sandbox}/google", "GOOGLE_TOKEN_URL": f"{at.sandbox}/google/token"}
+    google = f"{at.sandbox}/google"
+    return {
+        "GOOGLE_API_BASE_URL": google,
+        "GOOGLE_TOKEN_URL": f"{google}/token",
+        "GOOGLE_AUTHORIZE_URL": f"{google}/o/oauth2/v2/auth",
+    }
 
 
 def _note(settings: Settings, at: Addresses, *, with_sandbox: bool) -> None:

@@ -63,6 +63,18 @@ class Accounts(Ground):
         return self._credentials(calendar_id, granted)
 
     @locked
+    def create_client(
+        self,
+        client_id: str,
+        *,
+        client_secret: str = "sandbox-secret",  # noqa: S107 - a play secret
+        redirect_uris: list[str] | None = None,
+    ) -> None:
+        """An OAuth client, or other redirect URIs for one; with none, any address on this machine will do."""
+        self.changes += 1
+        self.state.clients[client_id] = Client(client_id, client_secret, redirect_uris or [])
+
+    @locked
     def issue_refresh_token(self, account: str, *, client_id: str = "sandbox-client", scope: str | None = None) -> str:
         """One more refresh token for an account, as after a reconnect."""
         self.changes += 1

@@ -70,6 +70,17 @@ class Client:
         given |= {"scope": scope, "access_role": access_role, "poll_only": poll_only, "provider": provider}
         return self._do("create_calendar", given, Credentials)
 
+    def create_client(
+        self,
+        client_id: str,
+        *,
+        client_secret: str = "sandbox-secret",  # noqa: S107 - a play secret
+        redirect_uris: list[str] | None = None,
+    ) -> None:
+        """An OAuth client, or other redirect URIs for one."""
+        given: Json = {"client_id": client_id, "client_secret": client_secret, "redirect_uris": redirect_uris}
+        self._do("create_client", given, None)
+
     def create_calendars(
         self,
         count: int,

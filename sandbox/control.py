@@ -25,6 +25,7 @@ OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
     for operation in (
         World.create_calendar,
+        World.create_client,
         World.issue_refresh_token,
         World.issue_access_token,
         World.issue_code,

@@ -87,6 +87,8 @@ class Client(msgspec.Struct):
 
     id: str
     secret: str
+    redirect_uris: list[str] = msgspec.field(default_factory=list[str])
+    """Registered letter for letter; none: any on this machine."""
 
 
 class Grant(msgspec.Struct):

@@ -28,15 +28,19 @@ def code(state: State, made: Code) -> str:
 def verified(found: Code, verifier: str) -> bool:
     """Whether the verifier is the one whose challenge the code was asked for with (RFC 7636)."""
     if found.method == "S256":
-        hashed = hashlib.sha256(verifier.encode()).digest()
-        verifier = base64.urlsafe_b64encode(hashed).decode().rstrip("=")
+        verifier = base64url(hashlib.sha256(verifier.encode()).digest())
     return hmac.compare_digest(verifier.encode(), (found.challenge or "").encode())
+
+
+def base64url(raw: bytes) -> str:
+    """As tokens on the web are written: without padding."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def sealed(token: msgspec.Struct) -> str:
     """The opaque text of a token."""
     body = msgspec.json.encode(token)
-    return base64.urlsafe_b64encode(hashlib.blake2b(_SALT + body, digest_size=6).digest() + body).decode().rstrip("=")
+    return base64url(hashlib.blake2b(_SALT + body, digest_size=6).digest() + body)
 
 
 def opened(text: str, kind: Any) -> Any:

@@ -41,6 +41,7 @@ REASONS = {
     404: "There is no such thing here, or the cursor is bad.",
     405: "The path has no such method. `Allow` tells which it has.",
     406: "`Accept` excludes JSON.",
+    409: "It cannot be done as things are.",
     413: "The body is larger than 1 MiB.",
     415: "The body's type is not read.",
     500: "Our fault.",

@@ -53,6 +53,8 @@ class CalendarPatch:
     client_secret: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     metadata: Mapping[str, object] | None = None
+    client_id: str | None = None
+    """The OAuth client that the new refresh token belongs to; the API never changes it."""
 
     @property
     def has_credentials(self) -> bool:

@@ -107,6 +107,8 @@ def patch(
     }
     if change.metadata is not None:
         values["metadata"] = change.metadata
+    if change.client_id is not None:
+        values["client_id"] = change.client_id
     if change.client_secret is not None:
         place = secret_place("client_secret", calendar_id, project_id)
         values["client_secret"] = keyring.seal(change.client_secret, place)

@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import calendars, data, projects, run
+from calendar_pipeline.cli import calendars, connect, data, projects, run
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
@@ -15,6 +15,7 @@ app.add_typer(run.app)
 app.add_typer(calendars.app)
 app.add_typer(data.app)
 app.add_typer(projects.project_app, name="project")
+app.add_typer(connect.app, name="connect")
 app.add_typer(projects.keys_app, name="keys")
 app.add_typer(sandbox_app, name="sandbox")
 

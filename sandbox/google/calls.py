@@ -6,14 +6,15 @@
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qs, parse_qsl, unquote
 
 import msgspec
 
+from sandbox import consent as pages
 from sandbox import edits
 from sandbox.errors import Missing
 from sandbox.faults import Target
-from sandbox.google import faults, listing, mask, oauth, query, render, watch
+from sandbox.google import consent, faults, listing, mask, oauth, query, render, watch
 from sandbox.google.errors import GoogleError, OAuthError, bad_credentials, invalid, not_found
 from sandbox.model import CALENDAR_SCOPE, Access, Calendar
 from sandbox.occurrence import Occurrence
@@ -62,6 +63,8 @@ def answer(world: "World", call: Call) -> Reply:
     pairs = tuple(parse_qsl(text, keep_blank_values=True))
     if call.path in ("/token", "/revoke"):
         return _oauth(world, call, method)
+    if call.path == consent.PATH:
+        return _consent(world, call, method)
     return _api(world, call, method, pairs)
 
 
@@ -87,6 +90,24 @@ def _oauth(world: "World", call: Call, method: str) -> Reply:
         reply = _failed(error)
     reply.endpoint = endpoint
     return spoiled(reply, fault)
+
+
+def _consent(world: "World", call: Call, method: str) -> Reply:
+    """A person in a browser: pages, and at the end the way back to the application."""
+    html = "text/html; charset=UTF-8"
+    try:
+        if method not in ("GET", "POST"):
+            raise OAuthError(405, "invalid_request", "Use GET")
+        asked = consent.start(world.state, dict(parse_qsl(call.query, keep_blank_values=True)))
+    except OAuthError as error:
+        told = error.body
+        page = pages.refuse("Google", str(told["error"]), str(told["error_description"]))
+        return Reply(error.status, page, html, endpoint="authorize")
+    if method == "GET":
+        return Reply(200, consent.page(world.state, asked), html, endpoint="authorize")
+    world.changes += 1
+    location = consent.decide(world.state, asked, parse_qs(call.body.decode("utf-8", "replace")))
+    return Reply(303, b"", html, {"location": location}, endpoint="authorize")
 
 
 def _api(world: "World", call: Call, method: str, pairs: tuple[tuple[str, str], ...]) -> Reply:

@@ -8,6 +8,7 @@ from calendar_pipeline.db.schema.bots import bot, bot_event, bot_position
 from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
 from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
+from calendar_pipeline.db.schema.connect import calendar_account, connect_state, oauth_application
 from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
 from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
 from calendar_pipeline.db.schema.live import live_run
@@ -22,13 +23,16 @@ __all__ = [
     "bot_event",
     "bot_position",
     "calendar",
+    "calendar_account",
     "calendar_event",
     "calendar_status",
+    "connect_state",
     "event_columns",
     "event_history",
     "live_run",
     "metadata",
     "notification_channel",
+    "oauth_application",
     "oauth_client",
     "project",
     "project_counter",
