@@ -121,13 +121,15 @@ class Accounts(Ground):
 
     @locked
     def revoke(self, refresh_token: str) -> None:
-        """The user removes the application: the token is dead."""
+        """The user removes the application: the token is dead, at Microsoft with all it was rotated to or from."""
         self.changes += 1
         granted = self.state.grants.get(refresh_token)
         if granted is None:
             message = "There is no such refresh token."
             raise Missing(message)
-        granted.revoked = True
+        for one in self.state.grants.values():
+            same = (one.provider, one.account, one.client_id) == ("microsoft", granted.account, granted.client_id)
+            one.revoked = one.revoked or one is granted or same
 
     @locked
     def revoke_account(self, account: str) -> int:

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sandbox.errors import Missing, Unusable
 from sandbox.google.switches import Switches as GoogleSwitches
+from sandbox.microsoft import lag
 from sandbox.microsoft.switches import Switches as MicrosoftSwitches
 from sandbox.model import Calendar, State
 from sandbox.push import Courier
@@ -147,4 +148,7 @@ class Ground:
 
     def _changed(self, calendar_id: str) -> Calendar:
         self.changes += 1
-        return self.calendar(calendar_id)
+        calendar = self.calendar(calendar_id)
+        if calendar.provider == "microsoft":
+            lag.remember(calendar, self.microsoft_switches(calendar.id), self.now())
+        return calendar

@@ -16,6 +16,7 @@ import msgspec
 
 from sandbox import edits, expand, zones
 from sandbox.errors import Unusable
+from sandbox.microsoft.words import GRAPH
 from sandbox.model import Calendar
 from sandbox.when import Day, Moment, When, as_json, end_of, instant, later, length, moment, suffix, wall
 
@@ -137,7 +138,7 @@ def add(
         if row.link is not None:
             body |= {name: value for name, value in linked(row.link).items() if value is not None}
         if row.own_zone and calendar.provider == "microsoft":
-            body["graph"] = {"originalStartTimeZone": CUSTOM_ZONE, "originalEndTimeZone": CUSTOM_ZONE}
+            body |= {f"{GRAPH}original{end}TimeZone": CUSTOM_ZONE for end in ("Start", "End")}
         _mark_self(body, calendar.account)
         try:
             if series is not None and series not in calendar.events:

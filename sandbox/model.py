@@ -34,8 +34,8 @@ class Event(msgspec.Struct):
     start: When
     end: When
     fields: dict[str, Any]
-    """All that Google would show besides times, ids, status and stamps; in Google's JSON. Below `graph`: what only
-    Graph would show, in its words."""
+    """All that Google would show besides times, ids, status and stamps; in Google's JSON. Where a name begins
+    with `graph:`, what only Graph would show, in its words."""
     ical_uid: str
     status: str = "confirmed"
     recurrence: tuple[str, ...] = ()
@@ -54,6 +54,14 @@ class Event(msgspec.Struct):
     def cancelled(self) -> bool:
         """Whether it is a tombstone."""
         return self.status == "cancelled"
+
+
+class Stale(msgspec.Struct):
+    """A calendar's events as they were, and until when readers see them so."""
+
+    events: dict[str, Event]
+    seq: int
+    until: datetime
 
 
 class Calendar(msgspec.Struct):
@@ -76,6 +84,8 @@ class Calendar(msgspec.Struct):
     poll_only: bool = False
     deleted: bool = False
     provider: Provider = "google"
+    before: Stale | None = None
+    """What a replica that lags behind still shows."""
 
     def zone_of(self, event: Event) -> str:
         """The zone in which `event`'s days begin."""
@@ -116,6 +126,8 @@ class Access(msgspec.Struct):
     provider: Provider = "google"
     claims: bool = False
     """Got in answer to a claims challenge."""
+    can_be_challenged: bool = False
+    """Long-lived, for a client that said it answers claims challenges: Graph sees at once that it was revoked."""
 
 
 class Code(msgspec.Struct):

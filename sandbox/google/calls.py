@@ -269,7 +269,7 @@ def _fits(pattern: Sequence[str], parts: Sequence[str]) -> bool:
 def _authenticated(world: "World", header: str) -> Access:
     kind, _, text = header.partition(" ")
     access = world.state.access.get(text.strip()) if kind.lower() == "bearer" else None
-    if access is None or access.expires_at <= world.now():
+    if access is None or access.provider != "google" or access.expires_at <= world.now():
         raise bad_credentials()
     granted = world.state.grants.get(access.refresh_token)
     if granted is None or (granted.revoked and not world.state.switches.rotate_refresh_tokens):

@@ -76,7 +76,7 @@ def _refresh(state: State, form: Mapping[str, str], now: datetime) -> dict[str, 
     if not text:
         raise OAuthError(400, "invalid_request", "Missing required parameter: refresh_token")
     granted = state.grants.get(text)
-    if granted is None:
+    if granted is None or granted.provider != "google":
         raise OAuthError(400, "invalid_grant", "Bad Request")
     if granted.client_id != client.id:
         raise OAuthError(401, "unauthorized_client", "Unauthorized")
@@ -94,7 +94,7 @@ def _refresh(state: State, form: Mapping[str, str], now: datetime) -> dict[str, 
 def _exchange(state: State, form: Mapping[str, str], now: datetime) -> dict[str, Any]:
     client = _client(state, form)
     found = state.codes.pop(form.get("code", ""), None)
-    if found is None or found.client_id != client.id:
+    if found is None or (found.provider, found.client_id) != ("google", client.id):
         raise OAuthError(400, "invalid_grant", "Malformed auth code.")
     if form.get("redirect_uri") != found.redirect_uri:
         raise OAuthError(400, "redirect_uri_mismatch", "Bad Request")

@@ -191,9 +191,11 @@ def _authenticated(world: "World", header: str) -> Access:
     if access is None or access.provider != "microsoft":
         message = "Access token is empty." if not text else "IDX14100: JWT is not well formed, there are no dots (.)."
         raise invalid_token(message)
-    granted = world.state.grants.get(access.refresh_token)
-    if access.expires_at <= world.now() or granted is None or granted.revoked:
+    if access.expires_at <= world.now():
         raise invalid_token()
+    granted = world.state.grants.get(access.refresh_token)
+    if access.can_be_challenged and (granted is None or granted.revoked):
+        raise faults.challenged()
     return access
 
 

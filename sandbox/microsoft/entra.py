@@ -84,6 +84,7 @@ def access(
         granted.refresh_token,
         provider="microsoft",
         claims=challenged,
+        can_be_challenged=_has_cp1(claims),
     )
     return text, life
 
@@ -199,7 +200,8 @@ def _scope(asked: str, granted: str) -> str:
     if any(_name(one) not in mine and _name(one) != ".default" for one in wanted):
         message = "The request was denied because one or more scopes requested are unauthorized or expired."
         raise EntraError(400, "invalid_grant", 70000, message, suberror="consent_required")
-    return " ".join(one for one in (wanted or granted.split()) if one != "offline_access")
+    aside = [one for one in asked.split() if one in _ASIDE]
+    return " ".join(one for one in (*(wanted or granted.split()), *aside) if one != "offline_access")
 
 
 def _name(scope: str) -> str:

@@ -101,7 +101,8 @@ def _away(status: int, code: str, message: str) -> Callable[[], GraphError]:
     return lambda: GraphError(status, code, message)
 
 
-def _challenged() -> GraphError:
+def challenged() -> GraphError:
+    """401 with a claims challenge (CAE): the token may be well, but the session must be looked at again."""
     claims = base64.b64encode(CHALLENGE.encode()).decode()
     header = (
         'Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
@@ -133,7 +134,7 @@ API: Mapping[str, Callable[[], GraphError]] = {
     "locked": _away(423, "Locked", "The resource is locked."),
     "request_timeout": _away(408, "RequestTimeout", "The request timed out."),
     "invalid_authentication_token": errors.invalid_token,
-    "claims_challenge": _challenged,
+    "claims_challenge": challenged,
     "access_denied": _away(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."),
     "access_denied_by_policy": _away(403, "AccessDenied", "Access to the resource is denied by policy."),
     "request_denied": _away(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."),

@@ -10,7 +10,7 @@ import msgspec
 from sandbox import edits
 from sandbox.errors import Missing
 from sandbox.ground import Ground
-from sandbox.microsoft import ask, delta, ids, render, view
+from sandbox.microsoft import ask, delta, ids, lag, render, view
 from sandbox.microsoft.errors import GraphError, bad_request, item_not_found, malformed_id
 from sandbox.microsoft.render import Manner
 from sandbox.microsoft.switches import Switches
@@ -181,7 +181,7 @@ def _calendar(context: "Context") -> Calendar:
     found = context.world.state.calendars.get(wanted or "")
     if found is None or found.account != context.access.account or found.deleted:
         raise item_not_found() if found is not None or told is None or ids.well_formed(told) else malformed_id()
-    return found
+    return lag.seen(found, context.world.now())
 
 
 def _located(context: "Context", told: str) -> tuple[Calendar, str]:
@@ -191,7 +191,7 @@ def _located(context: "Context", told: str) -> tuple[Calendar, str]:
     places = [one for one in own if not one.deleted] if whole else [_calendar(context)]
     for place in places:
         if (own_id := ids.own_id(place.id, told)) is not None:
-            return place, own_id
+            return lag.seen(place, context.world.now()), own_id
     raise item_not_found() if ids.well_formed(told) else malformed_id()
 
 
