@@ -6,11 +6,12 @@ scanners recognise it, and a mistyped one is refused without asking the database
 randomness, so a slow hash would protect nothing.
 """
 
+import binascii
 import hashlib
 import random
 import string
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -96,3 +97,14 @@ def digest(key: str) -> bytes:
 def new_signing_secret(*, rng: random.Random = _system) -> str:
     """A fresh secret for signing webhooks: base64 of 32 random bytes."""
     return b64encode(rng.randbytes(SIGNING_SECRET_BYTES)).decode()
+
+
+def accept_signing_secret(text: str) -> str:
+    """`text` as a secret to sign with; raises SetupError if it is not base64 of at least 16 bytes."""
+    try:
+        strong = len(b64decode(text, validate=True)) >= 16
+    except (binascii.Error, ValueError):
+        strong = False
+    if not strong:
+        raise SetupError("A webhook secret is base64 of 16 bytes or more.")
+    return text

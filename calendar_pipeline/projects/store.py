@@ -1,7 +1,5 @@
 """Projects, their API keys and their signing secrets in the database. No function here commits."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -126,24 +124,25 @@ def revoke_key(conn: Connection, project_id: str, key_id: str, *, now: datetime)
 
 
 def set_webhook_secret(
-    conn: Connection, keyring: KeyRing, project_id: str, *, now: datetime, secret: str | None = None
+    conn: Connection,
+    keyring: KeyRing,
+    project_id: str,
+    *,
+    now: datetime,
+    secret: str | None = None,
+    overlap: timedelta = timedelta(),
 ) -> str:
-    """Sign from now on with `secret` (base64, or a generated one), which is returned; former secrets are retired.
+    """Sign from now on with `secret` (base64, or a generated one), which is returned.
 
-    Raises SetupError if `secret` is not base64 of at least 16 bytes.
+    The former secret signs as well until `overlap` has passed. Raises SetupError if `secret` is not base64 of at least
+    16 bytes.
     """
-    text = model.new_signing_secret() if secret is None else secret
-    try:
-        strong = len(base64.b64decode(text, validate=True)) >= 16
-    except (binascii.Error, ValueError):
-        strong = False
-    if not strong:
-        raise SetupError("A webhook secret is base64 of 16 bytes or more.")
+    text = model.new_signing_secret() if secret is None else model.accept_signing_secret(secret)
     row = ids.new("webhook")
     retired = (
         sa.update(webhook_secret)
         .where(webhook_secret.c.project_id == project_id, webhook_secret.c.retired_at.is_(None))
-        .values(retired_at=now)
+        .values(retired_at=now + overlap)
         .cte("retired")
     )
     place = secret_place(row, project_id)

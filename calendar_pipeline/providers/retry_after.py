@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 LONGEST = timedelta(hours=6)
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
-    """How long to wait: seconds or until a date, within [0 s, 6 h]; None if absent or nonsense."""
+def retry_after(headers: Mapping[str, str], *, now: datetime, longest: timedelta = LONGEST) -> timedelta | None:
+    """How long to wait: seconds or until a date, within [0 s, `longest`]; None if absent or nonsense."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         wait = timedelta(seconds=min(int(value[:9]), 86_400))
@@ -20,4 +20,4 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | Non
         if then.tzinfo is None:
             then = then.replace(tzinfo=UTC)
         wait = then - now
-    return min(max(wait, timedelta()), LONGEST)
+    return min(max(wait, timedelta()), longest)

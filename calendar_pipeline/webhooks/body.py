@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from calendar_pipeline.webhooks.model import BotChange
+from calendar_pipeline.webhooks.model import DISABLED, TEST, BotChange
 
 
 def calendar(
@@ -74,3 +74,37 @@ def bot_data(change: BotChange) -> Mapping[str, object]:
 def instant(at: datetime | None) -> str | None:
     """In UTC with ``Z``, with microseconds only where there are any."""
     return None if at is None else at.isoformat().replace("+00:00", "Z")
+
+
+def disabled(
+    *,
+    key: UUID,
+    subscription: str,
+    url: str,
+    reason: str,
+    failures: int,
+    failing_since: datetime | None,
+    at: datetime,
+) -> Mapping[str, object]:
+    """That an endpoint was given up; what is due to it is held until it is enabled."""
+    return {
+        "idempotency_key": str(key),
+        "trigger": DISABLED,
+        "data": {
+            "webhook_id": subscription,
+            "url": url,
+            "reason": reason,
+            "failures": failures,
+            "failing_since": instant(failing_since),
+            "disabled_at": instant(at),
+        },
+    }
+
+
+def test(*, key: UUID, subscription: str, at: datetime) -> Mapping[str, object]:
+    """What a test delivery says."""
+    return {
+        "idempotency_key": str(key),
+        "trigger": TEST,
+        "data": {"webhook_id": subscription, "created_at": instant(at)},
+    }

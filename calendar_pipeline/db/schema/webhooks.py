@@ -70,8 +70,9 @@ webhook_delivery = Table(
     Column("body", LargeBinary, comment="as it is signed and sent; fixed when the event happens; null after retention"),
     Column("sync_run_id", BigInteger),
     Column("status", Text, nullable=False, server_default=text("'pending'")),
-    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="counted when claimed"),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="made, and heard of"),
     Column("spent", Integer, nullable=False, server_default=text("0"), comment="attempts before it was last queued"),
+    Column("lost", Integer, nullable=False, server_default=text("0"), comment="claims in a row nobody heard of again"),
     Column("equal_refusals", Integer, nullable=False, server_default=text("0"), comment="the same 4xx in a row"),
     Column("next_attempt_at", DateTime(timezone=True), nullable=False),
     Column("lease_token", Uuid),
@@ -99,6 +100,8 @@ webhook_delivery = Table(
     Index("ix_webhook_delivery_page", "project_id", text("created_at DESC"), text("id DESC")),
     Index("ix_webhook_delivery_subscription", "subscription_id", text("created_at DESC"), text("id DESC")),
     Index("ix_webhook_delivery_age", "created_at"),
+    Index("ix_webhook_delivery_pending", "created_at", postgresql_where=text("status = 'pending'")),
+    Index("ix_webhook_delivery_lost", "finished_at", postgresql_where=text("status IN ('dead', 'rejected')")),
     comment="One event for one endpoint, written in the transaction of the event; outbox and log.",
 )
 
@@ -115,5 +118,6 @@ webhook_attempt = Table(
     Column("error", Text, comment="machine code of a failure without or in spite of an answer"),
     Column("excerpt", Text, comment="beginning of the answer, without control characters"),
     Index("ix_webhook_attempt_delivery", "delivery_id", "id"),
+    Index("ix_webhook_attempt_started", "started_at", postgresql_using="brin"),
     comment="Each attempt to deliver, with what was answered.",
 )
