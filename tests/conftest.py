@@ -15,9 +15,13 @@ from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import NewCalendar
 from calendar_pipeline.db import embedded, migrate
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.event import Platform
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.microsoft.client import MicrosoftCalendar
+from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
+from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.secrets.keyring import KeyRing, generate
 from sandbox.replies import Credentials
@@ -124,7 +128,7 @@ def follow(
                     keyring,
                     project_id,
                     NewCalendar(
-                        platform="google",
+                        platform=one.provider,
                         platform_uuid=one.calendar_id,
                         client_id=one.client_id,
                         client_secret=one.client_secret,
@@ -138,6 +142,29 @@ def follow(
     return follow
 
 
+def wired(sandbox: Running, transport: Transport, clock: Callable[[], datetime]) -> dict[Platform, CalendarProvider]:
+    """Both providers' clients, sent to a running sandbox."""
+    entra = Entra(
+        transport,
+        login_base_url=sandbox.login_url,
+        tenant="common",
+        scope=calendar_scope(sandbox.graph_url),
+        clock=clock,
+    )
+    return {
+        "google": GoogleCalendar(
+            transport, api_base_url=f"{sandbox.url}/google", token_url=sandbox.token_url, clock=clock
+        ),
+        "microsoft": MicrosoftCalendar(transport, entra, graph_base_url=sandbox.graph_url, clock=clock),
+    }
+
+
+@pytest.fixture
+def wire() -> Callable[..., dict[Platform, CalendarProvider]]:
+    """Makes both providers' clients over a transport of the test's own."""
+    return wired
+
+
 @pytest.fixture
 def ingest(db: Database, keyring: KeyRing, clock: Clock) -> Iterator[Callable[[Running], Ingest]]:
     """What a sync needs to read from a running sandbox."""
@@ -146,12 +173,9 @@ def ingest(db: Database, keyring: KeyRing, clock: Clock) -> Iterator[Callable[[R
     def ingest(sandbox: Running) -> Ingest:
         transport = Transport(timeout=5)
         transports.append(transport)
-        google = GoogleCalendar(
-            transport, api_base_url=f"{sandbox.url}/google", token_url=sandbox.token_url, clock=clock
-        )
         return Ingest(
             db=db,
-            providers={"google": google},
+            providers=wired(sandbox, transport, clock),
             keyring=keyring,
             clock=clock,
             interval=timedelta(minutes=30),
