@@ -21,10 +21,10 @@ check: $(VENV)/.dev
 	home=$$(mktemp -d) && DAGSTER_HOME=$$home $(BIN)/dagster definitions validate -w workspace.yaml; code=$$?; \
 		rm -rf $$home; exit $$code
 
-# The property test for as long as you like: EXAMPLES × STEPS random steps.
+# The property test for as long as you like: up to EXAMPLES × STEPS random steps for each provider, LEAST of them at least.
 soak: $(VENV)/.dev
-	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" tests/integration/property
+	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) PROPERTY_LEAST=$(or $(LEAST),10000) \
+		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync

@@ -11,20 +11,34 @@ import sqlalchemy as sa
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import CalendarPatch, NewCalendar
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.event import Platform
 from calendar_pipeline.history import proof
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.projects import store as projects
-from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Answer, Transport
 from calendar_pipeline.secrets.keyring import KeyRing
 from sandbox.model import State
 from sandbox.replies import Credentials
-from sandbox.server import running
+from sandbox.server import Running, running
 from sandbox.world import World
 
 Rewrite = Callable[[str, Answer], Answer]
+
+TROUBLES: dict[str, dict[Platform, str]] = {
+    "down": {"google": "unavailable", "microsoft": "service_unavailable"},
+    "throttled": {"google": "too_many_requests", "microsoft": "too_many_requests"},
+    "cursor refused": {"google": "gone", "microsoft": "sync_state_not_found"},
+    "token endpoint down": {"google": "html_bad_gateway", "microsoft": "html_unavailable"},
+    "grant withdrawn": {"google": "invalid_grant", "microsoft": "aadsts50173"},
+    "secret wrong": {"google": "invalid_secret", "microsoft": "aadsts7000215"},
+    "no right": {"google": "forbidden", "microsoft": "access_denied"},
+    "no calendar": {"google": "not_found", "microsoft": "item_not_found"},
+    "access token refused": {"google": "auth_error", "microsoft": "invalid_authentication_token"},
+}
+"""What can go wrong at either provider, and what its sandbox calls it."""
 
 
 class Tampered(Transport):
@@ -39,14 +53,23 @@ class Tampered(Transport):
 
 @dataclass(frozen=True)
 class Followed:
-    """A calendar as Google knows it and as we do."""
+    """A calendar as its provider knows it and as we do."""
 
     id: str
     project: str
     google: Credentials
 
     @property
+    def credentials(self) -> Credentials:
+        return self.google
+
+    @property
     def at_google(self) -> str:
+        return self.google.calendar_id
+
+    @property
+    def there(self) -> str:
+        """Its id at the provider."""
         return self.google.calendar_id
 
 
@@ -61,6 +84,7 @@ class Bench:
     transport: Tampered
     ingest: Ingest
     project: str
+    platform: Platform = "google"
     cal: Followed = field(init=False)
     """The calendar that most tests are about."""
 
@@ -68,10 +92,10 @@ class Bench:
         self.cal = self.follow()
 
     def follow(self, **given: Any) -> Followed:
-        """A new calendar at Google, followed."""
-        made = self.world.create_calendar(**given)
+        """A new calendar at the provider, followed."""
+        made = self.world.create_calendar(**{"provider": self.platform, **given})
         new = NewCalendar(
-            platform="google",
+            platform=made.provider,
             client_id=made.client_id,
             client_secret=made.client_secret,
             refresh_token=made.refresh_token,
@@ -82,8 +106,20 @@ class Bench:
         return Followed(row.id, self.project, made)
 
     def add(self, title: str = "Meeting", start: str = "2026-11-24T15:00", **given: Any) -> str:
-        """A new event of the calendar at Google; its id."""
+        """A new event of the calendar at its provider; its id."""
         return str(self.world.create_event(self.cal.at_google, title=title, start=start, **given)["id"])
+
+    def trouble(self, name: str, **more: Any) -> int:
+        """From now on (`times`: so often) this goes wrong at the provider; the trouble's id."""
+        kind = TROUBLES[name][self.platform]
+        endpoint = "token" if name in ("token endpoint down", "grant withdrawn", "secret wrong") else ""
+        return self.world.add_fault(kind, provider=self.platform, **{"endpoint": endpoint, "times": None, **more}).id
+
+    @property
+    def refresh_token(self) -> str:
+        """The stored one."""
+        place = calendars.secret_place("refresh_token", self.cal.id, self.project)
+        return self.keyring.open(self.row["refresh_token"], place)
 
     def sync_all(self, *ours: Followed, ingest: Ingest | None = None, **how: Any) -> list[Outcome]:
         how = {"threads": 1, **how}
@@ -165,13 +201,6 @@ class Bench:
         return {row["provider_event_id"]: row["reason"] for row in found}
 
 
-@dataclass
-class _Served:
-    world: World
-    url: str
-    token_url: str
-
-
 class _Now:
     """The clock of whichever test is running."""
 
@@ -187,9 +216,9 @@ def _now() -> _Now:
 
 
 @pytest.fixture(scope="session")
-def _served(_now: _Now) -> Iterator[_Served]:
+def _served(_now: _Now) -> Iterator[Running]:
     with running(World(State(epoch="none"), clock=_now)) as sandbox:
-        yield _Served(sandbox.world, f"{sandbox.url}/google", sandbox.token_url)
+        yield sandbox
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +250,7 @@ def db(_pool: Database) -> Database:
 
 
 @pytest.fixture
-def world(_served: _Served, _now: _Now, clock: Any, request: pytest.FixtureRequest) -> World:
+def world(_served: Running, _now: _Now, clock: Any, request: pytest.FixtureRequest) -> World:
     """A provider that knows nothing yet and whose time is the test's."""
     _now.clock = clock
     _served.world.state = State(epoch=request.node.nodeid)
@@ -231,13 +260,32 @@ def world(_served: _Served, _now: _Now, clock: Any, request: pytest.FixtureReque
 
 
 @pytest.fixture
-def google(_served: _Served, _transport: Tampered, clock: Any) -> GoogleCalendar:
-    return GoogleCalendar(_transport, api_base_url=_served.url, token_url=_served.token_url, clock=clock)
+def providers(
+    _served: Running, _transport: Tampered, clock: Any, wire: Callable[..., dict[Platform, CalendarProvider]]
+) -> dict[Platform, CalendarProvider]:
+    return wire(_served, _transport, clock)
+
+
+@pytest.fixture
+def google(providers: dict[Platform, CalendarProvider]) -> CalendarProvider:
+    return providers["google"]
+
+
+@pytest.fixture
+def platform() -> Platform:
+    """Whose calendar a test is about; parametrise it to ask of both."""
+    return "google"
 
 
 @pytest.fixture
 def bench(
-    db: Database, world: World, google: GoogleCalendar, _transport: Tampered, clock: Any, keyring: KeyRing
+    db: Database,
+    world: World,
+    providers: dict[Platform, CalendarProvider],
+    _transport: Tampered,
+    clock: Any,
+    keyring: KeyRing,
+    platform: Platform,
 ) -> Iterator[Bench]:
     """A followed calendar. Afterwards the history must replay to the current events, without a hole."""
     _transport.rewrite = None
@@ -250,9 +298,10 @@ def bench(
         keyring=keyring,
         transport=_transport,
         project=project.id,
+        platform=platform,
         ingest=Ingest(
             db=db,
-            providers={"google": google},
+            providers=providers,
             keyring=keyring,
             clock=clock,
             interval=timedelta(minutes=30),

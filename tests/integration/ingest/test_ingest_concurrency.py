@@ -14,7 +14,7 @@ from calendar_pipeline.db.connect import Database, new_lease
 from calendar_pipeline.ingest import store
 from calendar_pipeline.ingest.run import sync_calendar, sync_many
 
-ROUNDS = 200
+ROUNDS = 50
 
 
 def test_two_workers_at_one_calendar_do_its_work_once(bench: Any, database_url: str) -> None:
