@@ -1,16 +1,18 @@
 """The HTTP application, put together. Nothing happens at import; whatever it needs is handed in or in the settings."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
 from anyio import to_thread
 from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from sqlalchemy.exc import OperationalError
 
-from api import auth, body, edge, methods, negotiation, problems
+from api import auth, body, edge, methods, negotiation, own, problems, writes
+from api.limits import Limits
 from api.routes import bots, calendar_events, calendars, connect, health, openapi
 from api.services import STATE, Services
 from calendar_pipeline.connect.run import connector
@@ -42,17 +44,8 @@ def create_app(
     """
     app = Litestar(
         route_handlers=[
-            Router(
-                path=methods.BASE,
-                route_handlers=[
-                    *calendars.HANDLERS,
-                    *calendar_events.HANDLERS,
-                    *bots.HANDLERS,
-                    *connect.API_HANDLERS,
-                ],
-                guards=[negotiation.require_json, auth.require_key],
-                dependencies={"posted": Provide(body.read)},
-            ),
+            _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
+            _below_base([], opt=own.OPT),
             *connect.HANDLERS,
             *health.HANDLERS,
             *openapi.HANDLERS,
@@ -64,8 +57,20 @@ def create_app(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = edge.wrap(app.asgi_handler)
+    app.asgi_handler = edge.wrap(writes.wrap(app.asgi_handler))
     return app
+
+
+def _below_base(handlers: list[HTTPRouteHandler], *, opt: Mapping[str, object] | None = None) -> Router:
+    """Paths below ``/api/v1``: a key with the right scope, JSON, and what holds for every write."""
+    return Router(
+        path=methods.BASE,
+        route_handlers=handlers,
+        guards=[negotiation.require_json, auth.require_key],
+        before_request=writes.begin,
+        dependencies={"posted": Provide(body.read)},
+        opt=opt,
+    )
 
 
 def _lifespan(
@@ -85,6 +90,10 @@ def _lifespan(
             keyring=ring,
             clock=clock,
             connector=connector(settings, opened, ring, clock=clock),
+            limits=Limits(
+                keys_per_minute=settings.api_key_requests_per_minute,
+                strangers_per_minute=settings.api_stranger_requests_per_minute,
+            ),
             keyring_was_given=keyring is not None,
         )
         try:

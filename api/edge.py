@@ -1,8 +1,8 @@
 """What holds for every request before routing and for every answer after it.
 
 Paths are taken literally (no trailing slash, no double one). HEAD is GET without the body. A method unknown to HTTP
-is refused where PUT is. Every answer gets the security headers, and every request one line in the log, which never
-holds a path as sent, a query, a header or a body.
+is refused where PUT is. Every answer gets the security headers and the request's id, and every request one line in
+the log, which never holds a path as sent, a query, a header or a body.
 """
 
 import logging
@@ -12,13 +12,16 @@ from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import methods
+from api import methods, writes
+from calendar_pipeline import ids
 
 log = logging.getLogger("api.access")
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains"),
     (b"x-content-type-options", b"nosniff"),
 )
 
@@ -35,7 +38,8 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
             await app(scope, receive, send)
             return
         asked = scope["method"]
-        inner: Any = {**scope, methods.ASKED: asked}
+        request_id = ids.new("req")
+        inner: Any = {**scope, methods.ASKED: asked, writes.REQUEST_ID: request_id}
         if asked not in ROUTED:
             inner["method"] = "GET" if asked == "HEAD" else "PUT"
         if "//" in scope["path"] or (scope["path"].endswith("/") and scope["path"] != "/"):
@@ -47,7 +51,7 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _headers(message["headers"])
+                message["headers"] = [*_headers(message["headers"]), (b"x-request-id", request_id.encode())]
             elif message["type"] == "http.response.body" and asked == "HEAD":
                 message["body"] = b""
             await send(message)
@@ -57,7 +61,7 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
         finally:
             method = asked if asked in ROUTED or asked == "HEAD" else "-"
             template = inner.get("path_template") or "-"
-            log.info("%s %s %d %.1f ms", method, template, status, (timer() - start) * 1000)
+            log.info("%s %s %d %.1f ms %s", method, template, status, (timer() - start) * 1000, request_id)
 
     return edge
 

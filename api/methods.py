@@ -6,7 +6,7 @@ import msgspec
 from litestar import HttpMethod, MediaType, Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from api import problems
+from api import auth, problems
 
 BASE = "/api/v1"
 
@@ -26,7 +26,14 @@ def others(path: str, allow: str) -> HTTPRouteHandler:
     allowed = set(allow.split(", "))
     methods = [method for method in HttpMethod if method == HttpMethod.OPTIONS or method.value not in allowed]
 
-    @route(path, http_method=methods, sync_to_thread=False, name=f"others {path}", status_code=200)
+    @route(
+        path,
+        http_method=methods,
+        sync_to_thread=False,
+        name=f"others {path}",
+        status_code=200,
+        opt={auth.SCOPE: auth.ANY},
+    )
     def other_methods(request: Request[Any, Any, Any]) -> Response[bytes]:
         asked = str(cast(dict[str, Any], request.scope)[ASKED])
         if asked != "OPTIONS":

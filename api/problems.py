@@ -2,12 +2,14 @@
 
 Clients switch on four shapes: ``{"detail": text}`` for the transport (who are you, what did you send),
 ``{"error": text}`` for the request's subject, ``{"<field>": [text]}`` for fields, and
-``{"non_field_errors": [text]}`` for the body as a whole. No answer shows anything of the inside.
+``{"non_field_errors": [text]}`` for the body as a whole. On paths of our own the same is said as problem+json
+(RFC 9457). No answer shows anything of the inside.
 """
 
 import logging
 import traceback
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +20,10 @@ from sqlalchemy import exc
 from calendar_pipeline.errors import SetupError
 
 log = logging.getLogger(__name__)
+
+
+OWN = "own"
+"""Key of a handler's ``opt``: its path is one of our own."""
 
 
 class Problem(Exception):
@@ -89,12 +95,31 @@ def answer(request: Request[Any, Any, Any], exception: Exception) -> Response[by
     problem = translate(exception)
     if problem.status >= 500:
         _report(request, exception)
+    handler: Any = cast(dict[str, Any], request.scope).get("route_handler")
+    is_own = handler is not None and handler.opt.get(OWN)
     return Response(
-        content=msgspec.json.encode(problem.body),
+        content=msgspec.json.encode(standard(problem) if is_own else problem.body),
         status_code=problem.status,
         headers=dict(problem.headers),
-        media_type=MediaType.JSON,
+        media_type="application/problem+json" if is_own else MediaType.JSON,
     )
+
+
+def standard(problem: Problem) -> Mapping[str, object]:
+    """The problem as RFC 9457 has it; wrong fields stand under ``errors``."""
+    body: dict[str, object] = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+    }
+    match problem.body:
+        case {"detail": str(text), **more} | {"error": str(text), **more}:
+            return {**body, "detail": text, **more}
+        case {"non_field_errors": [str(text)]}:
+            return {**body, "detail": text}
+        case errors:
+            names = ", ".join(sorted(errors))
+            return {**body, "detail": f"Wrong in the body: {names}.", "errors": errors}
 
 
 def _report(request: Request[Any, Any, Any], exception: Exception) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 
+from api.limits import Limits
 from calendar_pipeline.connect.run import Connector
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.secrets.keyring import KeyRing
@@ -24,6 +25,7 @@ class Services:
     keyring: KeyRing
     clock: Callable[[], datetime]
     connector: Connector
+    limits: Limits
     keyring_was_given: bool = False
     """The key ring was handed in, so the settings need not have one."""
 

@@ -250,7 +250,11 @@ def _demo_key(settings: Settings, db: Database) -> str:
     now = wiring.utc_now()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": migrate.LOCK})
-        if path.exists() and (key := path.read_text().strip()) and projects.find_key(connection, key) is not None:
+        if (
+            path.exists()
+            and (key := path.read_text().strip())
+            and projects.find_key(connection, key, now=wiring.utc_now())
+        ):
             return key
         existing = [project for project in projects.all_projects(connection) if project.name == DEMO]
         project = existing[0] if existing else projects.create(connection, DEMO, now=now)

@@ -16,7 +16,7 @@ DEFAULT_ORDERING: Ordering = "-updated_at"
 END_EXAMPLE = "2025-01-13T18:00:00Z"
 
 
-@get(PATH, sync_to_thread=True)
+@get(PATH, sync_to_thread=True, opt={"scope": "events:read", "settled": True})
 def list_calendar_events(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A page of events of all the project's calendars, deleted events too, each with its bots."""
     query = pagination.parameters(request)

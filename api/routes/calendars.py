@@ -26,7 +26,7 @@ _ID = re.compile(r"cal_[A-Za-z0-9]{16}", re.ASCII)
 TAKEN = "A calendar with this deduplication key already exists in this project."
 
 
-@get(PATH, sync_to_thread=True)
+@get(PATH, sync_to_thread=True, opt={"scope": "calendars:read"})
 def list_calendars(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A page of calendars, newest first."""
     query = pagination.parameters(request)
@@ -38,7 +38,7 @@ def list_calendars(request: Request[Any, Any, Any]) -> Response[bytes]:
     return responses.page(request, [shapes.calendar(row) for row in found.rows], found, listing=LISTING)
 
 
-@post(PATH, sync_to_thread=True)
+@post(PATH, sync_to_thread=True, opt={"scope": "calendars:write"})
 def create_calendar(request: Request[Any, Any, Any], posted: NamedDependency[Posted]) -> Response[bytes]:
     """Follow a calendar. Its credentials are tried by the first sync, which starts at once."""
     service = services.of(request)
@@ -51,7 +51,7 @@ def create_calendar(request: Request[Any, Any, Any], posted: NamedDependency[Pos
     return responses.json(shapes.calendar(made), status=201)
 
 
-@get(ITEM_PATH, sync_to_thread=True)
+@get(ITEM_PATH, sync_to_thread=True, opt={"scope": "calendars:read"})
 def get_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) -> Response[bytes]:
     """One calendar."""
     try:
@@ -62,7 +62,7 @@ def get_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) ->
     return responses.json(shapes.calendar(found))
 
 
-@patch(ITEM_PATH, sync_to_thread=True)
+@patch(ITEM_PATH, sync_to_thread=True, opt={"scope": "calendars:write"})
 def patch_calendar(
     request: Request[Any, Any, Any], calendar_id: FromPath[str], posted: NamedDependency[Posted]
 ) -> Response[bytes]:
@@ -83,7 +83,7 @@ def patch_calendar(
     return responses.json(shapes.calendar(changed))
 
 
-@delete(ITEM_PATH, sync_to_thread=True, status_code=200)
+@delete(ITEM_PATH, sync_to_thread=True, status_code=200, opt={"scope": "calendars:write"})
 def delete_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) -> Response[bytes]:
     """Forget a calendar, its events and its scheduled bots."""
     project = auth.project_id(request)

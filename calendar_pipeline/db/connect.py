@@ -17,6 +17,10 @@ MINIMUM_VERSION = 150_000
 """PostgreSQL 15, as the server numbers its versions."""
 
 
+OPTIONS = "-c timezone=UTC -c idle_in_transaction_session_timeout=60s"
+"""A worker that is stopped or cut off in the middle of a transaction holds up others for a minute at most."""
+
+
 def json_text(value: object) -> str:
     """Compact JSON of what we store; aware datetimes as RFC 3339, dates as ISO 8601."""
     return msgspec.json.encode(value).decode()
@@ -35,7 +39,7 @@ class Database:
             pool_use_lifo=True,
             pool_recycle=1800,
             hide_parameters=True,  # they hold titles and addresses, and an error's text is logged
-            connect_args={"application_name": application, "connect_timeout": 10, "options": "-c timezone=UTC"},
+            connect_args={"application_name": application, "connect_timeout": 10, "options": OPTIONS},
             json_serializer=json_text,
             json_deserializer=msgspec.json.Decoder().decode,
         )

@@ -1,6 +1,6 @@
 """Reading what we hold and writing what changed. One function, one statement; the caller's transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -111,9 +111,28 @@ def write_deleted(connection: Connection, ids: Collection[str], *, calendar: str
     connection.execute(_DELETE, {"ids": list(ids), "calendar": calendar, "at": at})
 
 
+_TURN = sa.text("""
+    WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(project_lock(:project)))
+    SELECT stamped_at FROM project_counter, turn WHERE project_id = :project FOR UPDATE OF project_counter
+""")
+
+
+def turn(connection: Connection, project: str, *, clock: Callable[[], datetime]) -> datetime:
+    """Wait for our turn to write events of the project, and return the stamp for all that is written in it.
+
+    The turn lasts until the commit and the stamp is taken within it, so the order of stamps is the order of commits,
+    whatever the clocks of several workers say: no stamp is smaller than that of an earlier commit. Readers by stamp
+    wait for the turn that is taken (`project_settled`).
+    """
+    last: datetime | None = connection.execute(_TURN, {"project": project}).scalar_one()
+    now = clock()
+    return now if last is None else max(now, last)
+
+
 _APPEND = sa.text(f"""
     WITH counter AS (
-        UPDATE project_counter SET n = n + :count WHERE project_id = :project RETURNING n - :count AS before, webhooks
+        UPDATE project_counter SET n = n + :count, stamped_at = :at WHERE project_id = :project
+        RETURNING n - :count AS before, webhooks
     )
     INSERT INTO event_history (project_id, seq, recorded_at, calendar_id, event_id, version, change, changed, before,
                                sync_run_id, {", ".join(EVENT_FIELDS)})
@@ -135,7 +154,7 @@ def append(
     sync_run: int,
     at: datetime,
 ) -> bool:
-    """Record what `write_told` and `write_deleted` just wrote; nothing but the outbox comes between it and the commit.
+    """Record what `write_told` and `write_deleted` just wrote, in our `turn` and with its stamp.
 
     It takes the project's next sequence numbers, and the counter's row stays locked until the commit, so the order
     of `seq` is the order of commits and a rollback leaves no hole. Returns whether the project has webhooks.

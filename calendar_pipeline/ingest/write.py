@@ -78,9 +78,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
         ingest.crash("finished")
         if settles:
             _settle(connection, claimed, told, complete=news.complete is not None, at=now)
-        watched = bool(changes) and _record(
-            ingest, connection, claimed, changes, differences, sync_run=sync_run, at=now
-        )
+        watched = bool(changes) and _record(ingest, connection, claimed, changes, differences, sync_run=sync_run)
         if reconnects:
             outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=sync_run)
         if watched:
@@ -139,13 +137,14 @@ def _record(
     differences: Sequence[Difference],
     *,
     sync_run: int,
-    at: datetime,
 ) -> bool:
-    """Current rows, then history with its sequence numbers: the counter is locked for as short a time as can be.
+    """Current rows, then history with its sequence numbers, all in one turn and with one stamp.
 
     Returns whether anybody may want to be told.
     """
     told = [(change, change.held.event_id if change.held else ids.new("evt")) for change in changes if change.told]
+    at = history.turn(connection, claimed.project_id, clock=ingest.clock)
+    ingest.crash("turn")
     if told:
         history.write_told(connection, told, project=claimed.project_id, calendar=claimed.id, at=at)
         ingest.crash("told")

@@ -12,8 +12,10 @@ import random
 import string
 import zlib
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, get_args
 
 from calendar_pipeline.errors import SetupError
 
@@ -23,6 +25,23 @@ CHECKSUM = 6
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SIGNING_SECRET_BYTES = 32
 LONGEST_KEY = 255
+SHOWN = len(PREFIX) + 4
+"""How much of a generated key's beginning is kept to recognise it by."""
+
+Scope = Literal[
+    "calendars:read",
+    "calendars:write",
+    "events:read",
+    "bots:read",
+    "bots:write",
+    "webhooks:manage",
+    "keys:manage",
+    "audit:read",
+]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+EVERYTHING = "*"
+"""A scope that grants all others, those of later versions too."""
+READ_ONLY: tuple[Scope, ...] = ("calendars:read", "events:read", "bots:read")
 
 _system = random.SystemRandom()
 
@@ -38,14 +57,23 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """An API key as it is kept: recognisable by its last four characters, useless for signing in."""
+    """An API key as it is kept: recognisable by its beginning and its last four characters, useless for signing in."""
 
     id: str
     project_id: str
+    name: str = ""
+    prefix: str = ""
+    """How it begins; empty for keys brought along."""
     last_four: str
+    scopes: frozenset[str] = frozenset({EVERYTHING})
     created_at: datetime
     last_used_at: datetime | None = None
+    expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether it was given `scope`."""
+        return scope in self.scopes or EVERYTHING in self.scopes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +115,21 @@ def accept(text: str) -> str:
     if not could_be_key(text):
         raise SetupError(f"A key that starts with {PREFIX} must have been generated: its checksum is wrong.")
     return text
+
+
+def grant(scopes: Iterable[str]) -> frozenset[str]:
+    """These scopes; raises SetupError for an unknown one, or for none at all."""
+    wanted = frozenset(scopes)
+    if unknown := sorted(wanted - {*SCOPES, EVERYTHING}):
+        raise SetupError(f"Unknown scope: {', '.join(unknown)}. Known are: {', '.join(SCOPES)}, and * for all.")
+    if not wanted:
+        raise SetupError("A key without any scope may do nothing: name at least one.")
+    return wanted
+
+
+def shown(key: str) -> str:
+    """The beginning of a generated key, which is no secret; empty for others, which may be short."""
+    return key[:SHOWN] if key.startswith(PREFIX) else ""
 
 
 def digest(key: str) -> bytes:

@@ -1,10 +1,11 @@
 """Projects, their API keys and their signing secrets in the database. No function here commits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -21,14 +22,38 @@ USE_IS_NEWS_AFTER = timedelta(minutes=1)
 _KEY = (
     api_key.c.id,
     api_key.c.project_id,
+    api_key.c.name,
+    api_key.c.prefix,
     api_key.c.last_four,
+    api_key.c.scopes,
     api_key.c.created_at,
     api_key.c.last_used_at,
+    api_key.c.expires_at,
     api_key.c.revoked_at,
 )
 
 # Built once: it runs for every request, and building it takes longer than PostgreSQL takes to answer it.
-_FIND_KEY = sa.select(*_KEY).where(api_key.c.key_hash == sa.bindparam("digest"), api_key.c.revoked_at.is_(None))
+_COLUMNS = ", ".join(column.name for column in _KEY)
+
+
+def _find_key(*more: str) -> sa.TextClause:
+    return sa.text(f"""
+        WITH found AS MATERIALIZED (
+            SELECT {_COLUMNS} FROM api_key
+            WHERE key_hash = :digest AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+        ), used AS (
+            UPDATE api_key SET last_used_at = :now
+            WHERE id = (SELECT id FROM found WHERE last_used_at IS NULL OR last_used_at < :stale)
+              AND (last_used_at IS NULL OR last_used_at < :stale)
+        )
+        SELECT {", ".join((_COLUMNS, *more))} FROM found
+    """)
+
+
+_FIND_KEY = _find_key()
+_FIND_KEY_SETTLED = _find_key("project_settled(project_id)")
+
+_NEW_KEY = ["id", "project_id", "key_hash", "name", "prefix", "last_four", "scopes", "created_at", "expires_at"]
 
 
 def create(conn: Connection, name: str, *, now: datetime) -> Project:
@@ -50,27 +75,46 @@ def all_projects(conn: Connection) -> Sequence[Project]:
     return [Project(id=row.id, name=row.name, created_at=row.created_at) for row in rows]
 
 
-def create_key(conn: Connection, project_id: str, *, now: datetime, secret: str | None = None) -> NewKey:
-    """A new key of the project: `secret` as the operator gives it, or a generated one.
+def create_key(
+    conn: Connection,
+    project_id: str,
+    *,
+    now: datetime,
+    secret: str | None = None,
+    name: str = "",
+    scopes: Iterable[str] = (model.EVERYTHING,),
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """A new key of the project: `secret` as the operator gives it, or a generated one. It may do all, unless told less.
 
-    Raises SetupError if `secret` cannot be a key or is some project's key already; NotFound without the project.
+    Raises SetupError if `secret` cannot be a key or is some project's key already, or for an unknown scope; NotFound
+    without the project.
     """
     text = model.generate() if secret is None else model.accept(secret)
-    key = Key(id=ids.new("key"), project_id=project_id, last_four=text[-4:], created_at=now)
+    key = Key(
+        id=ids.new("key"),
+        project_id=project_id,
+        name=name,
+        prefix=model.shown(text),
+        last_four=text[-4:],
+        scopes=model.grant(scopes),
+        created_at=now,
+        expires_at=expires_at,
+    )
     owner = sa.select(
         sa.literal(key.id),
         project.c.id,
         sa.literal(model.digest(text), sa.LargeBinary),
+        sa.literal(key.name),
+        sa.literal(key.prefix),
         sa.literal(key.last_four),
+        sa.literal(sorted(key.scopes), ARRAY(sa.Text)),
         sa.literal(now, sa.DateTime(timezone=True)),
+        sa.literal(expires_at, sa.DateTime(timezone=True)),
     ).where(project.c.id == project_id)
     try:
         with conn.begin_nested():
-            made = conn.execute(
-                sa.insert(api_key)
-                .from_select(["id", "project_id", "key_hash", "last_four", "created_at"], owner)
-                .returning(api_key.c.id)
-            ).one_or_none()
+            made = conn.execute(sa.insert(api_key).from_select(_NEW_KEY, owner).returning(api_key.c.id)).one_or_none()
     except IntegrityError:
         raise SetupError("This API key is in use already; give another, or let one be generated.") from None
     if made is None:
@@ -86,29 +130,19 @@ def keys(conn: Connection, project_id: str) -> Sequence[Key]:
     return [_key(row) for row in rows]
 
 
-def find_key(conn: Connection, secret: str) -> Key | None:
-    """The key that `secret` is, unless it is unknown or revoked. Asks the database only if it could be a key."""
+def find_key(conn: Connection, secret: str, *, now: datetime, settled: bool = False) -> Key | None:
+    """The key that `secret` is, unless it is unknown, revoked or expired; its use is noted at most once a minute.
+
+    Asks the database only if it could be a key. `settled`: the same statement waits for whoever is just writing events
+    of the key's project. What the next statement reads then holds all that was stamped before this one; raises
+    OperationalError after two seconds.
+    """
     if not model.could_be_key(secret):
         return None
-    row = conn.execute(_FIND_KEY, {"digest": model.digest(secret)}).one_or_none()
+    query = _FIND_KEY_SETTLED if settled else _FIND_KEY
+    given = {"digest": model.digest(secret), "now": now, "stale": now - USE_IS_NEWS_AFTER}
+    row = conn.execute(query, given).one_or_none()
     return None if row is None else _key(row)
-
-
-def use_is_news(key: Key, *, now: datetime) -> bool:
-    """Whether `mark_used` would write: the last use on record is more than a minute old."""
-    return key.last_used_at is None or key.last_used_at < now - USE_IS_NEWS_AFTER
-
-
-def mark_used(conn: Connection, key: Key, *, now: datetime) -> None:
-    """Record a use, unless another request has recorded one within the minute."""
-    conn.execute(
-        sa.update(api_key)
-        .where(
-            api_key.c.id == key.id,
-            sa.or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at < now - USE_IS_NEWS_AFTER),
-        )
-        .values(last_used_at=now)
-    )
 
 
 def revoke_key(conn: Connection, project_id: str, key_id: str, *, now: datetime) -> None:
@@ -173,8 +207,12 @@ def _key(row: Any) -> Key:
     return Key(
         id=row.id,
         project_id=row.project_id,
+        name=row.name,
+        prefix=row.prefix,
         last_four=row.last_four,
+        scopes=frozenset(row.scopes),
         created_at=row.created_at,
         last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
         revoked_at=row.revoked_at,
     )

@@ -12,13 +12,15 @@ from calendar_pipeline.db.schema.connect import calendar_account, connect_state,
 from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
 from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
 from calendar_pipeline.db.schema.live import live_run
-from calendar_pipeline.db.schema.projects import api_key, project, project_counter, webhook_secret
+from calendar_pipeline.db.schema.projects import api_key, feed_epoch, project, project_counter, webhook_secret
+from calendar_pipeline.db.schema.service import audit_log, idempotency_key, rate_limit
 from calendar_pipeline.db.schema.webhooks import webhook_attempt, webhook_delivery, webhook_subscription
 
 __all__ = [
     "EVENT_FIELDS",
     "analyst_view",
     "api_key",
+    "audit_log",
     "bot",
     "bot_event",
     "bot_position",
@@ -29,6 +31,8 @@ __all__ = [
     "connect_state",
     "event_columns",
     "event_history",
+    "feed_epoch",
+    "idempotency_key",
     "live_run",
     "metadata",
     "notification_channel",
@@ -37,6 +41,7 @@ __all__ = [
     "project",
     "project_counter",
     "quarantined_event",
+    "rate_limit",
     "sync_run",
     "webhook_attempt",
     "webhook_delivery",

@@ -25,7 +25,7 @@ SOME = "/calendars/cal_0123456789abcdef"
         (None, MISSING),
         ("", MISSING),
         ("Token", INVALID),
-        ("Bearer {key}", INVALID),
+        ("Basic {key}", INVALID),
         ("Token {key} more", INVALID),
         ("{key}", INVALID),
         ("Token nobody-has-this-key", UNKNOWN),
@@ -42,7 +42,7 @@ def test_without_a_good_key_nobody_gets_in(anonymous, tenant, header, body, meth
     assert response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN"])
+@pytest.mark.parametrize("scheme", ["Token", "token", "TOKEN", "Bearer", "bearer"])
 def test_the_scheme_is_written_in_any_case(anonymous, tenant, scheme) -> None:
     response = anonymous.get("/calendars", headers={"Authorization": f"{scheme} {tenant.key}"})
     assert response.status_code == 200
@@ -67,7 +67,7 @@ def test_use_of_a_key_is_noted_once_a_minute(client, db: Database, clock) -> Non
         return db.statements - before
 
     first = clock()
-    assert statements(lambda: client.get("/calendars")) == 3
+    assert statements(lambda: client.get("/calendars")) == 2
     clock.pass_by(seconds=59)
     assert statements(lambda: client.get("/calendars")) == 2
     assert used() == first
@@ -78,7 +78,7 @@ def test_use_of_a_key_is_noted_once_a_minute(client, db: Database, clock) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/calendars/", "/calendar_events/", f"{SOME}/", "/calendar_events/evt_x", "/webhooks", "/bots/"],
+    ["/nothing", "/calendars/", "/calendar_events/", f"{SOME}/", "/calendar_events/evt_x/more", "/webhooks", "/bots/"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("known", [True, False])
@@ -124,7 +124,7 @@ def test_head_is_get_without_the_body(client, path) -> None:
     get, head = client.get(path), client.head(path)
     assert head.content == b""
     assert head.status_code == get.status_code
-    assert head.headers == get.headers
+    assert {**head.headers, "x-request-id": ""} == {**get.headers, "x-request-id": ""}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""How often one may ask. Token buckets: a full bucket is a minute's worth, and it fills evenly.
+
+The budget for creating things is one per project, shared by all processes, since it stands in the database. Those of
+keys and of addresses without a good key are in this process's memory: they keep one client from taking a process for
+itself, and cost nothing. With several processes each grants them once (docs/decisions/0021-rate-limits.md).
+"""
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import timedelta
+
+from api import problems
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.projects import limits as shared
+from calendar_pipeline.projects.model import Key
+
+REMEMBERED = 10_000
+"""Buckets kept in memory; the one longest unused is forgotten first."""
+
+
+class Buckets:
+    """Token buckets by name. Safe among threads."""
+
+    def __init__(self, *, per_minute: int, timer: Callable[[], float] = time.monotonic) -> None:
+        self.per_minute = per_minute
+        self._timer = timer
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, name: str) -> float:
+        """Take one from the bucket; 0, or the seconds until there is one."""
+        each = 60 / self.per_minute
+        now = self._timer()
+        with self._lock:
+            full_at = max(self._full_at.pop(name, now), now) + each
+            wait = full_at - now - 60
+            if wait > 1e-6:
+                self._full_at[name] = full_at - each
+                return wait
+            self._full_at[name] = full_at
+            if len(self._full_at) > REMEMBERED:
+                self._full_at.popitem(last=False)
+        return 0.0
+
+
+class Limits:
+    """The buckets of this process."""
+
+    def __init__(self, *, keys_per_minute: int, strangers_per_minute: int) -> None:
+        self.keys = Buckets(per_minute=keys_per_minute)
+        self.strangers = Buckets(per_minute=strangers_per_minute)
+
+
+def of_key(limits: Limits, key: Key) -> None:
+    """Count a request of `key`; raises a 429 problem."""
+    if wait := limits.keys.take(key.id):
+        raise throttled(wait)
+
+
+def of_stranger(limits: Limits, host: str) -> None:
+    """Count a request without a good key; raises a 429 problem."""
+    if wait := limits.strangers.take(host):
+        raise throttled(wait)
+
+
+def of_creation(db: Database, project_id: str, *, per_minute: int) -> None:
+    """Take from the project's budget for creating calendars and bots; raises a 429 problem."""
+    with db.single() as conn:
+        wait = shared.take(conn, f"post {project_id}", per_minute=per_minute)
+    if wait > timedelta():
+        raise throttled(wait.total_seconds())
+
+
+def throttled(seconds: float) -> problems.Problem:
+    """Come back later."""
+    whole = max(1, math.ceil(seconds))
+    text = f"Request was throttled. Expected available in {whole} second{'' if whole == 1 else 's'}."
+    return problems.detail(429, text, headers={"Retry-After": str(whole)})
