@@ -325,6 +325,16 @@ class Client:
         """Notifications without a change."""
         return self._do("ring", {"calendar_id": calendar_id, "times": times}, int)
 
+    def lifecycle(
+        self, calendar_id: str, event: Literal["reauthorizationRequired", "subscriptionRemoved", "missed"]
+    ) -> int:
+        """Tell the calendar's subscribers of their subscription; how many could be told."""
+        return self._do("lifecycle", {"calendar_id": calendar_id, "event": event}, int)
+
+    def vanish(self, calendar_id: str) -> int:
+        """The calendar's channels and subscriptions are gone without a word; how many."""
+        return self._do("vanish", {"calendar_id": calendar_id}, int)
+
     def requests(self, last: int = 100) -> list[Seen]:
         """The last requests."""
         return self._get("/requests", list[Seen], {"last": str(last)})

@@ -60,6 +60,8 @@ OPERATIONS: dict[str, Operation] = {
         World.pushes,
         World.forge,
         World.ring,
+        World.lifecycle,
+        World.vanish,
         World.create_calendars,
         World.add_demo,
         World.load,

@@ -61,6 +61,7 @@ def insert(
     if calendar.provider == "microsoft":
         event.zone = str(body["start"].get("timeZone") or calendar.zone)
     calendar.events[event_id] = event
+    event.born = calendar.seq + 1
     return touch(calendar, event, now)
 
 

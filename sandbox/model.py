@@ -44,6 +44,8 @@ class Event(msgspec.Struct):
     created_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     updated_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     seq: int = 0
+    born: int = 0
+    """The change that made it."""
     retired: list[Retired] = msgspec.field(default_factory=list[Retired])
     zone: str | None = None
     """Whose midnights an all-day event keeps; None: the calendar's, whatever that becomes (Google)."""
@@ -161,6 +163,29 @@ class Channel(msgspec.Struct):
     """The last message's number."""
 
 
+class Subscription(msgspec.Struct):
+    """Graph's word for a watch."""
+
+    id: str
+    resource: str
+    calendar_id: str
+    account: str
+    client_id: str
+    changes: tuple[str, ...]
+    url: str
+    lifecycle_url: str | None
+    client_state: str | None
+    expires_at: datetime
+    immutable: bool
+    """Whether ids are told in the immutable format."""
+    token_ends_at: datetime
+    """When the access token ends that it was made or renewed with."""
+    told: int = 0
+    """The calendar's change that was last told."""
+    stops_at: datetime | None = None
+    """After a call to reauthorize that nobody answers, delivery stops here."""
+
+
 class State(msgspec.Struct):
     """All of it."""
 
@@ -178,6 +203,7 @@ class State(msgspec.Struct):
     used_codes: list[str] = msgspec.field(default_factory=list[str])
     """Codes of Microsoft's that were redeemed: a second try is told apart."""
     channels: dict[str, Channel] = msgspec.field(default_factory=dict[str, Channel])
+    subscriptions: dict[str, Subscription] = msgspec.field(default_factory=dict[str, Subscription])
     made: int = 0
     clock_offset_s: float = 0.0
     frozen_at: datetime | None = None

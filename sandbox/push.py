@@ -8,8 +8,9 @@ import heapq
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -18,6 +19,9 @@ _SENDERS = 8
 _TIMEOUT_S = 10.0
 _FIRST_RETRY_S = 0.5
 _MOST_TRIES = 6
+_TIMES = 200
+_SOME = 10
+"""Answers after which an address may be called slow."""
 
 
 class Weather(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +46,8 @@ class Parcel(msgspec.Struct, frozen=True):
     body: bytes = b""
     retried: Callable[[int], bool] = lambda status: status in (500, 502, 503, 504)
     """Whether it is sent again after this answer; 0 is no answer at all."""
+    timeout_s: float = _TIMEOUT_S
+    """How long an answer may take."""
 
 
 class Tally(msgspec.Struct):
@@ -66,6 +72,8 @@ class Courier:
         self._threads: list[threading.Thread] = []
         self._numbers = self._busy = self._sent = self._lost = 0
         self._answers: Counter[int] = Counter()
+        self._times: dict[str, deque[tuple[float, float]]] = {}
+        """By address: when the last POSTs began and how long they took."""
         self._closed = False
         self._http = urllib3.PoolManager(maxsize=_SENDERS, retries=False, timeout=urllib3.Timeout(total=_TIMEOUT_S))
 
@@ -83,16 +91,41 @@ class Courier:
 
     def deliver(self, parcel: Parcel) -> int:
         """Send it now and wait for the answer's status; 0 if there is none."""
-        try:
-            status = self._http.request(
-                "POST", parcel.url, headers=parcel.headers, body=parcel.body, redirect=False
-            ).status
-        except urllib3.exceptions.HTTPError:
-            status = 0
+        began = time.monotonic()
+        status = self.ask(parcel)[0]
         with self._changed:
             self._sent += 1
             self._answers[status] += 1
+            times = self._times.setdefault(_address(parcel.url), deque(maxlen=_TIMES))
+            times.append((began, time.monotonic() - began))
         return status
+
+    def ask(self, parcel: Parcel) -> tuple[int, str, bytes]:
+        """Send it now and have the answer: status, content type and body; status 0 if there is none."""
+        try:
+            answer = self._http.request(
+                "POST",
+                parcel.url,
+                headers=parcel.headers,
+                body=parcel.body,
+                redirect=False,
+                timeout=urllib3.Timeout(total=parcel.timeout_s),
+            )
+        except urllib3.exceptions.HTTPError:
+            return 0, "", b""
+        return answer.status, answer.headers.get("content-type", ""), answer.data
+
+    def slow_share(self, url: str, *, over_s: float, within_s: float = 600.0) -> float:
+        """Which share of the last answers from this address took longer than `over_s`; 0 until there are some."""
+        with self._changed:
+            since = time.monotonic() - within_s
+            times = [took for began, took in self._times.get(_address(url), ()) if began >= since]
+            return sum(took > over_s for took in times) / len(times) if len(times) >= _SOME else 0.0
+
+    def lose(self) -> None:
+        """Count one that is not even sent."""
+        with self._changed:
+            self._lost += 1
 
     def tally(self) -> Tally:
         """What became of them."""
@@ -146,3 +179,8 @@ class Courier:
                     return parcel, tries
                 self._changed.wait(wait)
             return None
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.netloc}{parts.path}"

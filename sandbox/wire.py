@@ -40,6 +40,8 @@ class Reply(msgspec.Struct):
     cut_after: int | None = None
     """Send so many bytes of the body, then reset the connection."""
     endpoint: str = ""
+    later: "Callable[[], Reply] | None" = None
+    """What is to be done first without the world's lock; the answer is what it returns."""
     sent: Callable[[], None] = lambda: None
     """Called when the answer has left, or its connection is broken; the caller holds the world's lock."""
 
@@ -76,6 +78,9 @@ def mounted(world: W, mount: str, answer: Callable[[W, Call], Reply]) -> Any:
         call = await _read(mount, cast("dict[str, Any]", scope), receive)
         with world.lock:
             reply = answer(world, call)
+        if reply.later is not None:
+            reply = await asyncio.to_thread(reply.later)
+        with world.lock:
             method = call.headers.get("x-http-method-override", call.method)
             keys = [name for name, _ in parse_qsl(call.query, keep_blank_values=True)]
             world.saw(Seen(world.now(), method, call.path, keys, reply.endpoint, reply.status, len(reply.body)))

@@ -6,15 +6,17 @@
 
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from sandbox.faults import Fault, Target
-from sandbox.microsoft import ask, entra, faults, reads
+from sandbox.microsoft import ask, entra, faults, reads, subscribing
 from sandbox.microsoft.ask import Preferences
 from sandbox.microsoft.errors import EntraError, GraphError, bad_request, invalid_token
+from sandbox.microsoft.subscribing import Pending
 from sandbox.model import Access
 from sandbox.wire import Call, Reply, html, spoiled
 
@@ -78,13 +80,12 @@ def _graph(world: "World", call: Call) -> Reply:
     request_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{world.state.epoch}/{len(world.log)}/{now.isoformat()}"))
     route = _route(call)
     endpoint, handler, ids = route or ("unknown", None, ())
-    fault: Fault | None = None
-    applied = ""
-    mailbox: tuple[str, str] | None = None
+    told = _Telling(endpoint, {"request-id": request_id})
+    told.headers["client-request-id"] = call.headers.get("client-request-id", request_id)
     try:
         access = _authenticated(world, call.headers.get("authorization", ""))
         one = {name.lower(): value for name, value in parse_qsl(call.query, keep_blank_values=True)}
-        calendar_id = reads.named(world, access.account, ids[0] if ids else None)
+        calendar_id = _about(world, access.account, endpoint, ids, call)
         target = Target(
             endpoint,
             calendar_id,
@@ -94,35 +95,68 @@ def _graph(world: "World", call: Call) -> Reply:
             access.account,
             "microsoft",
         )
-        fault = world.faults.take(target)
-        if fault is not None and fault.kind == "claims_challenge" and access.claims:
-            fault = None  # this token was got in answer to a challenge
-        if fault is not None and (error := faults.raised(fault)) is not None:
+        told.fault = world.faults.take(target)
+        if told.fault is not None and told.fault.kind == "claims_challenge" and access.claims:
+            told.fault = None  # this token was got in answer to a challenge
+        if told.fault is not None and (error := faults.raised(told.fault)) is not None:
             raise error
-        mailbox = _enter(world, access, calendar_id)
+        told.sent = _enter(world, access, calendar_id)
         if handler is None:
             message = f"Resource not found for the segment '{call.path.rsplit('/', 1)[-1]}'."
             raise bad_request(message, "BadRequest")
         preferred = ask.preferences(call.headers.get("prefer", ""))
-        applied = preferred.applied
-        empty = fault is not None and fault.kind == "empty_pages"
-        status, value = handler(Context(world, access, ids, one, call, preferred, empty))
-        if fault is not None and fault.kind == "no_links" and value is not None:
-            value = {name: it for name, it in value.items() if name not in ("@odata.nextLink", "@odata.deltaLink")}
-        reply = Reply(status, b"" if value is None else msgspec.json.encode(value), _CONTENT)
+        if preferred.applied:
+            told.headers["preference-applied"] = preferred.applied
+        context = Context(world, access, ids, one, call, preferred, told.fault.kind if told.fault else None)
+        answered = handler(context)
+        if isinstance(answered, Pending):
+            return Reply(500, b"", later=lambda: _validated(context, answered, told, now))
+        return told.answer(*answered)
     except GraphError as error:
-        body = msgspec.json.encode(error.body(now, request_id))
-        reply = Reply(error.status, body, "application/json", headers=error.headers)
-    except EntraError as error:
-        reply = Reply(error.status, msgspec.json.encode(error.body(now)), headers=error.headers)
-    reply.headers |= {"request-id": request_id, "client-request-id": call.headers.get("client-request-id", request_id)}
-    if applied:
-        reply.headers["preference-applied"] = applied
-    reply.endpoint = endpoint
-    if mailbox is not None:
-        entered = mailbox
-        reply.sent = lambda: world.in_flight.subtract([entered])
-    return _spoiled(reply, fault)
+        return told.refusal(error, now)
+
+
+def _about(world: "World", account: str, endpoint: str, ids: tuple[str, ...], call: Call) -> str | None:
+    """The calendar that a request is about."""
+    if endpoint.startswith("subscriptions"):
+        return subscribing.about(world, account, ids[0] if ids else None, call.body)
+    return reads.named(world, account, ids[0] if ids and "/calendars/" in call.path.lower() else None)
+
+
+def _validated(context: "Context", pending: Pending, told: "_Telling", now: datetime) -> Reply:
+    """The answer to a subscription request; runs without the world's lock."""
+    world: World = context.world
+    try:
+        pending.validate(world.courier)
+    except GraphError as error:
+        return told.refusal(error, now)
+    with world.lock:
+        return told.answer(*subscribing.created(context, pending.draft))
+
+
+class _Telling(msgspec.Struct):
+    """How an answer of Graph's leaves."""
+
+    endpoint: str
+    headers: dict[str, str]
+    fault: Fault | None = None
+    sent: Callable[[], None] = lambda: None
+
+    def answer(self, status: int, value: dict[str, Any] | None) -> Reply:
+        """A good one."""
+        if self.fault is not None and self.fault.kind == "no_links" and value is not None:
+            value = {name: it for name, it in value.items() if name not in ("@odata.nextLink", "@odata.deltaLink")}
+        return self._dressed(Reply(status, b"" if value is None else msgspec.json.encode(value), _CONTENT))
+
+    def refusal(self, error: GraphError, now: datetime) -> Reply:
+        """An error."""
+        body = msgspec.json.encode(error.body(now, self.headers["request-id"]))
+        return self._dressed(Reply(error.status, body, "application/json", headers=error.headers))
+
+    def _dressed(self, reply: Reply) -> Reply:
+        reply.headers |= self.headers
+        reply.endpoint, reply.sent = self.endpoint, self.sent
+        return _spoiled(reply, self.fault)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -136,8 +170,13 @@ class Context(msgspec.Struct, frozen=True):
     """The query, names in lower case."""
     call: Call
     preferred: Preferences
-    empty: bool = False
-    """A listing answers with an empty page."""
+    spoils: str | None = None
+    """A fault that spoils the answer."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether a listing is to answer with an empty page."""
+        return self.spoils == "empty_pages"
 
     @property
     def url(self) -> str:
@@ -145,12 +184,18 @@ class Context(msgspec.Struct, frozen=True):
         return f"{self.world.base_url}{MOUNT}{self.call.path}"
 
 
-Handler = Callable[[Context], tuple[int, dict[str, Any] | None]]
+Handler = Callable[[Context], tuple[int, dict[str, Any] | None] | Pending]
 _ROUTES: tuple[tuple[str, tuple[str, ...], str, Handler], ...] = (
     ("GET", ("me",), "me", reads.me),
     ("GET", ("me", "calendars"), "calendars.list", reads.calendars),
     ("GET", ("me", "calendars", "*"), "calendars.get", reads.calendar),
     ("GET", ("me", "calendar"), "calendars.get", reads.calendar),
+    ("POST", ("subscriptions",), "subscriptions.create", subscribing.create),
+    ("GET", ("subscriptions",), "subscriptions.list", subscribing.listed),
+    ("GET", ("subscriptions", "*"), "subscriptions.get", subscribing.told),
+    ("PATCH", ("subscriptions", "*"), "subscriptions.renew", subscribing.renew),
+    ("POST", ("subscriptions", "*", "reauthorize"), "subscriptions.renew", subscribing.reauthorize),
+    ("DELETE", ("subscriptions", "*"), "subscriptions.delete", subscribing.delete),
     *(
         ("GET", (*where, *path), endpoint, handler)
         for where in (("me",), ("me", "calendar"), ("me", "calendars", "*"))
@@ -199,8 +244,8 @@ def _authenticated(world: "World", header: str) -> Access:
     return access
 
 
-def _enter(world: "World", access: Access, calendar_id: str | None) -> tuple[str, str]:
-    """Count the request as under way in its mailbox; raises 429 if there are too many."""
+def _enter(world: "World", access: Access, calendar_id: str | None) -> Callable[[], None]:
+    """Count the request as under way in its mailbox, until what is returned is called; raises 429 for too many."""
     mailbox = (access.client_id, access.account)
     switches = world.microsoft_switches(calendar_id or "")
     if world.in_flight[mailbox] >= switches.concurrent_requests:
@@ -208,7 +253,7 @@ def _enter(world: "World", access: Access, calendar_id: str | None) -> tuple[str
         after = {"retry-after": str(switches.throttle_retry_after_s)}
         raise GraphError(429, "ApplicationThrottled", message, headers=after)
     world.in_flight[mailbox] += 1
-    return mailbox
+    return lambda: world.in_flight.subtract([mailbox])
 
 
 def _spoiled(reply: Reply, fault: Fault | None) -> Reply:

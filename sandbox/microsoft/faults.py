@@ -163,7 +163,11 @@ API: Mapping[str, Callable[[], GraphError]] = {
 }
 """Fault kinds of Graph that are an error answer (providers.md §3.4, §3.6, §3.7)."""
 
-EFFECTS = (*SPOILS, "html_unavailable", "empty_pages", "no_links", "no_refresh_token", "scope_missing")
+EFFECTS = (
+    *SPOILS,
+    *("html_unavailable", "empty_pages", "no_links", "no_refresh_token", "scope_missing"),
+    *("notification_handshake_fails", "lifecycle_handshake_fails"),
+)
 """Fault kinds that spoil a normal answer, on any endpoint."""
 
 _DELTA = ("sync_state_not_found", "sync_state_not_found_404", "sync_state_invalid", "resync_required")
@@ -180,6 +184,8 @@ KINDS = Kinds(
         **dict.fromkeys(("subscription_validation_failed", "subscription_forbidden"), "subscriptions.create"),
         "subscription_conflict": "subscriptions.create",
         "subscription_not_found": "subscriptions.renew",
+        "notification_handshake_fails": "subscriptions.create",
+        "lifecycle_handshake_fails": "subscriptions.create",
         "no_refresh_token": "token",
         "scope_missing": "token",
     },

@@ -39,7 +39,7 @@ def me(context: "Context") -> Answer:
     need(context.access, _BASIC)
     account = context.access.account
     return 200, {
-        "@odata.context": f"{_root(context)}/$metadata#users/$entity",
+        "@odata.context": f"{root(context)}/$metadata#users/$entity",
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, account)),
         "displayName": account.partition("@")[0],
         "mail": account,
@@ -54,14 +54,14 @@ def calendars(context: "Context") -> Answer:
     world, account = context.world, context.access.account
     own = [one for one in world.state.calendars.values() if one.account == account and not one.deleted]
     size = world.state.microsoft_switches.default_page_size
-    return 200, _paged(context, [_calendar_row(one) for one in own], f"users('{quote(account)}')/calendars", size)
+    return 200, paged(context, [_calendar_row(one) for one in own], f"users('{quote(account)}')/calendars", size)
 
 
 def calendar(context: "Context") -> Answer:
     """One calendar."""
     need(context.access, _READ)
     found = _calendar(context)
-    return 200, {"@odata.context": f"{_root(context)}/$metadata#users/calendars/$entity"} | _calendar_row(found)
+    return 200, {"@odata.context": f"{root(context)}/$metadata#users/calendars/$entity"} | _calendar_row(found)
 
 
 def calendar_view(context: "Context") -> Answer:
@@ -146,7 +146,7 @@ def delta_round(context: "Context") -> Answer:
     page = delta.page(found, link, _manner(context, switches), switches, size=size, empty=empty, now=now)
     name, token = ("nextLink", "$skiptoken") if page.link.kind == "skip" else ("deltaLink", "$deltatoken")
     return 200, {
-        "@odata.context": f"{_root(context)}/$metadata#Collection(microsoft.graph.event)",
+        "@odata.context": f"{root(context)}/$metadata#Collection(microsoft.graph.event)",
         "value": page.entries,
         f"@odata.{name}": f"{context.url}?{quote(token, safe='$')}={sealed(page.link)}",
     }
@@ -211,10 +211,10 @@ def _events(context: "Context", found: Calendar, rows: list[dict[str, Any]], swi
         rows.sort(key=lambda row: _value(row, name), reverse=descending)
     shown = [_only(row, names) for row in rows]
     size = switches.default_page_size
-    return _paged(context, shown, _context(context, found).partition("#")[2], size, switches.page_size)
+    return paged(context, shown, _context(context, found).partition("#")[2], size, switches.page_size)
 
 
-def _paged(
+def paged(
     context: "Context", rows: list[dict[str, Any]], what: str, size: int, most: int | None = None
 ) -> dict[str, Any]:
     """One page by $top and $skip, as Graph's own next links do it: what is deleted in between shifts the rest."""
@@ -222,7 +222,7 @@ def _paged(
     top = top if most is None else min(top, most)
     skip = ask.number(context.one, "$skip", 0)
     told = [] if context.empty else rows[skip : skip + top]
-    body: dict[str, Any] = {"@odata.context": f"{_root(context)}/$metadata#{what}"}
+    body: dict[str, Any] = {"@odata.context": f"{root(context)}/$metadata#{what}"}
     if context.one.get("$count", "").lower() == "true":
         body["@odata.count"] = len(rows)
     body["value"] = told
@@ -268,9 +268,10 @@ def _calendar_row(one: Calendar) -> dict[str, Any]:
     }
 
 
-def _root(context: "Context") -> str:
+def root(context: "Context") -> str:
+    """Graph's address with its version."""
     return f"{context.world.base_url}/microsoft/graph/v1.0"
 
 
 def _context(context: "Context", found: Calendar) -> str:
-    return f"{_root(context)}/$metadata#users('{quote(found.account)}')/calendars('{found.id}')/calendarView"
+    return f"{root(context)}/$metadata#users('{quote(found.account)}')/calendars('{found.id}')/calendarView"

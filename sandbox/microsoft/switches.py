@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from sandbox.push import Weather
+
 
 class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """Set for the whole sandbox, or for one calendar."""
@@ -60,3 +62,14 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """More of them are refused."""
     poll_only: bool = False
     """Subscribing answers 403."""
+    handshake_s: float = 10.0
+    """How long an address may take to answer the validation of a subscription."""
+    push: Weather = Weather()
+    """How notifications travel."""
+    notifications_per_change: int = 3
+    """How often one change is told."""
+    mixed_batches: bool = False
+    """A POST also holds entries of other subscriptions at the same address, and of one that nobody knows."""
+    slow_endpoint_s: float | None = None
+    """An address that took longer for more than 15 of 100 answers gets nothing more for ten minutes; for more than
+    ten, everything ten seconds late. None: however slow it is."""
