@@ -11,7 +11,7 @@ def definitions(settings: Settings) -> dg.Definitions:
     sync_calendars = assets.build(settings)
     sync = dg.define_asset_job(
         "sync",
-        selection=dg.AssetSelection.assets(sync_calendars),
+        selection=dg.AssetSelection.assets(sync_calendars).without_checks(),  # they have a job of their own
         description="Sync calendars from their providers into the event history.",
     )
     return dg.Definitions(
