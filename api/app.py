@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
-from api.routes import bots, calendar_events, calendars, connect, health, openapi
+from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes
 from api.services import STATE, Services
 from calendar_pipeline.connect.run import connector
 from calendar_pipeline.db import embedded, migrate
@@ -47,6 +47,7 @@ def create_app(
             _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
             _below_base([], opt=own.OPT),
             *connect.HANDLERS,
+            Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
             *health.HANDLERS,
             *openapi.HANDLERS,
         ],

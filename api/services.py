@@ -1,13 +1,14 @@
 """What every request needs, built once when the application starts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 
 from api.limits import Limits
+from api.metrics import Metrics
 from calendar_pipeline.connect.run import Connector
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.secrets.keyring import KeyRing
@@ -26,6 +27,7 @@ class Services:
     clock: Callable[[], datetime]
     connector: Connector
     limits: Limits
+    metrics: Metrics = field(default_factory=Metrics)
     keyring_was_given: bool = False
     """The key ring was handed in, so the settings need not have one."""
 

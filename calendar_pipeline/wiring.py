@@ -4,12 +4,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from calendar_pipeline.channels.run import Channels
 from calendar_pipeline.db import embedded
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import SetupError
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.read import Ingest
-from calendar_pipeline.providers.registry import providers
+from calendar_pipeline.providers import registry
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.settings import Settings
 
@@ -41,12 +42,23 @@ def ingest(
     """All that a sync needs."""
     return Ingest(
         db=db,
-        providers=providers(settings, clock=clock),
+        providers=registry.providers(settings, clock=clock),
         keyring=keyfile.load(settings),
         clock=clock,
         interval=settings.sync_interval,
         buffer=timedelta(days=settings.held_buffer_days),
         lease=timedelta(seconds=settings.sync_lease_seconds),
+        safety_poll=settings.safety_poll,
+        push_window=timedelta(seconds=settings.push_window_seconds),
         guard=Guard(per_client=settings.provider_requests_per_minute),
         run_id=run_id,
+    )
+
+
+def channels(settings: Settings, ingest: Ingest) -> Channels:
+    """All that keeping push channels takes."""
+    return Channels(
+        ingest=ingest,
+        push=registry.push(settings, clock=ingest.clock),
+        public_base_url=settings.public_base_url,
     )

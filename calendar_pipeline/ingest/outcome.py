@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Literal
 
@@ -69,6 +69,11 @@ class Outcome:
     requests: int = 0
     response_bytes: int = 0
     pages: int = 0
+    cause: str | None = None
+    missed: int = 0
+    """Changes that a poll found and push should have told."""
+    lag: timedelta | None = None
+    """From the first of its changes, by the provider's clock, until it could be seen here; None: not known."""
     unpublished: bool = False
     """Dagster should be told: something changed, or it was not told before."""
 
@@ -135,6 +140,10 @@ def run_row(
     counts: Counts = NOTHING,
     drift: int = 0,
     token_kind: str | None = None,
+    cause: str | None = None,
+    pushed_at: datetime | None = None,
+    changed_at: datetime | None = None,
+    missed: int = 0,
 ) -> Mapping[str, object]:
     """A row of `sync_run`."""
     complete = news.complete if news else None
@@ -160,4 +169,8 @@ def run_row(
         "covers_until": complete.end if complete else None,
         "digest": digest(told) if complete and told else None,
         "token_kind": token_kind,
+        "cause": cause,
+        "pushed_at": pushed_at,
+        "changed_at": changed_at,
+        "missed": missed,
     }

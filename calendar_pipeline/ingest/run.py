@@ -19,7 +19,7 @@ from calendar_pipeline.errors import (
     RateLimited,
     TryLater,
 )
-from calendar_pipeline.ingest import clients, plan, store
+from calendar_pipeline.ingest import cadence, clients, plan, store
 from calendar_pipeline.ingest.guard import STORM_PAUSE, Pause
 from calendar_pipeline.ingest.judge import Verdict, judge
 from calendar_pipeline.ingest.outcome import REASONS, Outcome, run_row
@@ -153,16 +153,27 @@ def _record_failure(
         }
     else:
         sets |= {"failures": claimed.failures + 1, "last_attempted_sync_at": now}
+    again_at = now + verdict.wait if verdict.wait is not None else None
     disconnects = verdict.status == "disconnected" and claimed.state != "disconnected"
     with ingest.db.begin() if disconnects else ingest.db.single() as connection:
         kept = store.finish(
             connection,
             claimed,
             sets=sets,
-            run=run_row(meter, started_at, now, outcome=verdict.status, error_code=verdict.code, run_id=ingest.run_id),
+            run=run_row(
+                meter,
+                started_at,
+                now,
+                outcome=verdict.status,
+                error_code=verdict.code,
+                run_id=ingest.run_id,
+                cause=cadence.cause(claimed.standing),
+                pushed_at=claimed.pushed_at,
+            ),
             served=verdict.status == "disconnected",
             publish=True,
-            next_sync_at=now + verdict.wait if verdict.wait is not None else None,
+            next_sync_at=again_at,
+            pushed_again_at=again_at,
             revokes=verdict.status == "disconnected",
         )
         if disconnects and kept is not None:
@@ -175,6 +186,7 @@ def _record_failure(
         calendar_id=claimed.id,
         status=verdict.status,
         code=verdict.code,
+        cause=cadence.cause(claimed.standing),
         requests=meter.requests,
         response_bytes=meter.response_bytes,
         pages=meter.pages,

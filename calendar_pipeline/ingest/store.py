@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from calendar_pipeline.db.connect import json_text
 from calendar_pipeline.event import Awkward, Platform
+from calendar_pipeline.ingest.cadence import Standing
 from calendar_pipeline.providers.port import Window
 
 LEASES_OF_ACCOUNT = 3
@@ -24,24 +25,33 @@ _IS_FREE = "(lease_until IS NULL OR lease_until < clock_timestamp())"
 _CLIENT_IS_PAUSED = """EXISTS (SELECT FROM oauth_client o WHERE o.platform = calendar.platform
             AND o.client_id = calendar.client_id AND o.paused_until > :now)"""
 
+_HAS_ROOM = f"""(account IS NULL OR {LEASES_OF_ACCOUNT} > (
+                SELECT count(DISTINCT other.lease_token) FROM calendar other
+                WHERE other.account = calendar.account AND other.client_id = calendar.client_id
+                  AND other.lease_until > clock_timestamp()))"""
+_CLAIMED = """calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
+              access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
+              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
+              reason, reason_since, lease_token"""
+_PUSH = """synced_gen, pushed_at, look_again, misses, missed_at, last_successful_sync_at,
+              (SELECT min(n.confirmed_at) FROM notification_channel n WHERE n.calendar_id = calendar.id
+                  AND n.state = 'live' AND n.expires_at > :now) AS push_since"""
+"""What a claim says of push, for `cadence`."""
+
 _CLAIM = sa.text(f"""
     WITH due AS (
         SELECT id, next_sync_at AS due_at FROM calendar
         WHERE id = ANY(:ids)
           AND {_IS_FREE}
-          AND (account IS NULL OR {LEASES_OF_ACCOUNT} > (
-                SELECT count(DISTINCT other.lease_token) FROM calendar other
-                WHERE other.account = calendar.account AND other.client_id = calendar.client_id
-                  AND other.lease_until > clock_timestamp()))
+          AND {_HAS_ROOM}
           AND (:regardless OR (next_sync_at <= :before AND NOT {_CLIENT_IS_PAUSED}))
         ORDER BY id FOR UPDATE SKIP LOCKED
     )
     UPDATE calendar SET lease_token = :lease, lease_until = clock_timestamp() + :length
     FROM due WHERE calendar.id = due.id
-    RETURNING calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
-              access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
-              relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
-              reason, reason_since, lease_token, CASE WHEN :regardless THEN NULL ELSE due.due_at END AS due_at
+    RETURNING {_CLAIMED},
+              CASE WHEN :regardless THEN NULL ELSE due.due_at END AS due_at,
+              {_PUSH}
 """)
 
 
@@ -76,6 +86,27 @@ class Claim:
     lease_token: uuid.UUID
     due_at: datetime | None = None
     """The turn that this sync is for; None if it was not waited for."""
+    synced_gen: int = 0
+    pushed_at: datetime | None = None
+    look_again: bool = False
+    misses: int = 0
+    missed_at: datetime | None = None
+    last_successful_sync_at: datetime | None = None
+    push_since: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What the row says of push."""
+        return Standing(
+            platform=self.platform,
+            requested=self.requested_gen > self.synced_gen,
+            pushed_at=self.pushed_at,
+            look_again=self.look_again,
+            failures=self.failures,
+            push_since=self.push_since,
+            missed_at=self.missed_at,
+            read_at=self.last_successful_sync_at,
+        )
 
     @property
     def client(self) -> str:
@@ -213,6 +244,10 @@ RUN_COLUMNS = (
     "covers_until",
     "digest",
     "token_kind",
+    "cause",
+    "pushed_at",
+    "changed_at",
+    "missed",
 )
 
 
@@ -224,8 +259,11 @@ def _finish(columns: tuple[str, ...]) -> sa.TextClause:
             UPDATE calendar SET {sets} updated_at = :run_finished_at, lease_token = NULL, lease_until = NULL,
                 synced_gen = GREATEST(synced_gen, CASE WHEN :served THEN :generation ELSE 0 END),
                 unpublished = unpublished OR :publish,
-                next_sync_at = CASE WHEN requested_gen > :generation THEN LEAST(next_sync_at, :run_finished_at)
-                                    ELSE :next_sync_at END
+                look_again = :look_again,
+                pushed_at = CASE WHEN requested_gen > :generation AND pushed_at >= :run_started_at THEN pushed_at END,
+                next_sync_at = CASE WHEN requested_gen = :generation THEN CAST(:next_sync_at AS timestamptz)
+                                    WHEN pushed_at >= :run_started_at THEN CAST(:pushed_again_at AS timestamptz)
+                                    ELSE LEAST(next_sync_at, :run_finished_at) END
             WHERE id = :id AND lease_token = :lease AND (NOT :revokes OR requested_gen = :generation
                   OR refresh_token = :refresh_token)
             RETURNING id, project_id
@@ -245,13 +283,15 @@ def finish(
     served: bool,
     publish: bool,
     next_sync_at: datetime | None,
+    pushed_again_at: datetime | None,
+    look_again: bool = False,
     revokes: bool = False,
 ) -> int | None:
     """End a sync: set calendar columns, give the claim back and record the attempt (`RUN_COLUMNS`).
 
     `served`: what was asked for up to the claim is done. A request that came in meanwhile makes the calendar due at
-    once. Returns the sync's id, or None if the claim is lost: then nothing was written. So it is with `revokes` if the
-    calendar was given another refresh token than the one that was refused.
+    once, a notification at `pushed_again_at`. Returns the sync's id, or None if the claim is lost: then nothing was
+    written. So it is with `revokes` if the calendar was given another refresh token than the one that was refused.
     """
     parameters = {f"set_{name}": value for name, value in sets.items()}
     parameters |= {f"run_{name}": run[name] for name in RUN_COLUMNS}
@@ -265,6 +305,8 @@ def finish(
             "served": served,
             "publish": publish,
             "next_sync_at": next_sync_at,
+            "pushed_again_at": pushed_again_at,
+            "look_again": look_again,
             "revokes": revokes,
             "refresh_token": claimed.refresh_token,
         },
@@ -330,17 +372,40 @@ def all_calendars(connection: Connection) -> list[str]:
 
 
 _WAITING = sa.text(f"""
-    SELECT id, requested_gen, failures FROM calendar
-    WHERE next_sync_at <= :now AND (requested_gen > synced_gen OR failures > 0)
+    SELECT id, requested_gen, failures, look_again FROM calendar
+    WHERE (next_sync_at <= :now AND failures > 0
+           OR next_sync_at <= :unseen_since AND (requested_gen > synced_gen OR look_again))
       AND {_IS_FREE} AND NOT {_CLIENT_IS_PAUSED}
     ORDER BY next_sync_at, id LIMIT :limit
 """)
 
 
-def waiting(connection: Connection, *, now: datetime, limit: int) -> dict[str, str]:
+def waiting(connection: Connection, *, now: datetime, limit: int, patience: timedelta = timedelta()) -> dict[str, str]:
     """Calendars with a sync asked for, or a failed one to try again, that nobody is working on.
 
-    Each with a text that is another one for each new request and each new failure.
+    Each with a text that is another one for each new request and each new failure. With `patience`, only those asked
+    for that have been left waiting for so long.
     """
-    rows = connection.execute(_WAITING, {"now": now, "limit": limit})
-    return {row.id: f"{row.requested_gen}.{row.failures}" for row in rows}
+    rows = connection.execute(_WAITING, {"now": now, "limit": limit, "unseen_since": now - patience})
+    return {row.id: f"{row.requested_gen}.{row.failures}" + (".again" if row.look_again else "") for row in rows}
+
+
+_CLAIM_ASKED = sa.text(f"""
+    WITH asked AS (
+        SELECT id FROM calendar
+        WHERE next_sync_at <= :now AND ((requested_gen > synced_gen AND failures = 0) OR look_again)
+          AND {_IS_FREE} AND {_HAS_ROOM} AND NOT {_CLIENT_IS_PAUSED}
+        ORDER BY next_sync_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE calendar SET lease_token = :lease, lease_until = clock_timestamp() + :length
+    FROM asked WHERE calendar.id = asked.id
+    RETURNING {_CLAIMED}, NULL::timestamptz AS due_at, {_PUSH}
+""")
+
+
+def claim_asked(
+    connection: Connection, *, limit: int, lease: uuid.UUID, length: timedelta, now: datetime
+) -> list[Claim]:
+    """Claim calendars with a sync asked for, those that wait longest first. Failed ones belong to the sensor's runs."""
+    rows = connection.execute(_CLAIM_ASKED, {"limit": limit, "lease": lease, "length": length, "now": now})
+    return [Claim(**row) for row in rows.mappings()]

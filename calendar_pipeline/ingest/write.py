@@ -11,8 +11,8 @@ from calendar_pipeline.errors import LeaseLost
 from calendar_pipeline.event import Awkward
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Change, Difference, Told, diff, difference
+from calendar_pipeline.ingest import cadence, plan, store
 from calendar_pipeline.ingest import outcome as outcomes
-from calendar_pipeline.ingest import plan, store
 from calendar_pipeline.ingest.outcome import Counts, Outcome
 from calendar_pipeline.ingest.read import Ingest, Reading
 from calendar_pipeline.ingest.store import Claim
@@ -30,6 +30,10 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
     drift = outcomes.drift(changes, news, claimed.held, started_at=started_at)
     settles = bool(claimed.quarantined or told.awkward)
     reconnects = claimed.state != "connected"
+    standing = claimed.standing
+    missed = cadence.missed(standing, changes, started_at=started_at)
+    changed_at = min(cadence.news_since(changes, standing.read_at), default=None)
+    look_again = cadence.looks_again(standing, changes)
     covered: Mapping[str, object] = {}
     if news.cursor.window is not None and news.cursor.window != claimed.held:
         covered = {
@@ -39,6 +43,11 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
         }
     with ingest.db.begin() if changes or settles or reconnects else ingest.db.single() as connection:
         now = ingest.clock()
+        misses = {"misses": claimed.misses + 1, "missed_at": now} if missed else {}
+        every = cadence.interval(
+            standing, now=now, missed=missed, plain=ingest.interval, safety=max(ingest.safety_poll, ingest.interval)
+        )
+        turn = plan.next_sync(claimed.id, due_at=claimed.due_at, now=now, interval=every)
         sync_run = store.finish(
             connection,
             claimed,
@@ -56,6 +65,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
                 "failures": 0,
                 "suspected_at": None,
                 **covered,
+                **misses,
             },
             run=outcomes.run_row(
                 meter,
@@ -68,10 +78,16 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
                 counts=counts,
                 drift=drift,
                 token_kind=reading.token_kind,
+                cause=cadence.cause(standing),
+                pushed_at=standing.pushed_at,
+                changed_at=changed_at,
+                missed=missed,
             ),
             served=True,
             publish=bool(changes),
-            next_sync_at=plan.next_sync(claimed.id, due_at=claimed.due_at, now=now, interval=ingest.interval),
+            next_sync_at=min(turn, now + cadence.SECOND_LOOK) if look_again else turn,
+            pushed_again_at=now + ingest.push_window,
+            look_again=look_again,
         )
         if sync_run is None:
             raise LeaseLost
@@ -95,6 +111,9 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
         requests=meter.requests,
         response_bytes=meter.response_bytes,
         pages=meter.pages,
+        cause=cadence.cause(standing),
+        missed=missed,
+        lag=now - changed_at if changed_at is not None else None,
         unpublished=bool(changes) or claimed.unpublished,
         created=counts.created,
         updated=counts.updated,

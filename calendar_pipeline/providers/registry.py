@@ -7,10 +7,13 @@ from calendar_pipeline.event import Platform
 from calendar_pipeline.providers.consent import ConsentProvider
 from calendar_pipeline.providers.google.client import GoogleCalendar
 from calendar_pipeline.providers.google.consent import GoogleConsent
+from calendar_pipeline.providers.google.watch import GooglePush
 from calendar_pipeline.providers.microsoft.client import MicrosoftCalendar
 from calendar_pipeline.providers.microsoft.consent import MicrosoftConsent
 from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
+from calendar_pipeline.providers.microsoft.subscriptions import MicrosoftPush
 from calendar_pipeline.providers.port import CalendarProvider
+from calendar_pipeline.providers.push import PushProvider
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.settings import Settings
 
@@ -57,4 +60,13 @@ def consents(settings: Settings, transport: Transport) -> Mapping[Platform, Cons
             tenant=settings.microsoft_tenant,
             graph_base_url=settings.microsoft_graph_base_url,
         ),
+    }
+
+
+def push(settings: Settings, *, clock: Callable[[], datetime]) -> Mapping[Platform, PushProvider]:
+    """Whoever tells us of changes, one per platform over one connection pool."""
+    transport = Transport(timeout=settings.provider_timeout_seconds)
+    return {
+        "google": GooglePush(transport, api_base_url=settings.google_api_base_url, clock=clock),
+        "microsoft": MicrosoftPush(transport, graph_base_url=settings.microsoft_graph_base_url, clock=clock),
     }

@@ -1,0 +1,157 @@
+"""A provider that pushes, our API that hears it, and a database between them: real HTTP both ways, time as we like."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import uvicorn
+
+from api.app import create_app
+from calendar_pipeline.calendars import store as calendars
+from calendar_pipeline.channels import run
+from calendar_pipeline.channels.run import Channels
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.ingest.outcome import Outcome
+from calendar_pipeline.ingest.read import Ingest
+from calendar_pipeline.ingest.run import sync_many
+from calendar_pipeline.providers.google.watch import GooglePush
+from calendar_pipeline.providers.transport import Transport
+from calendar_pipeline.settings import Settings
+from sandbox.server import Running, running
+from sandbox.world import World
+
+SETTLE_S = 10.0
+
+
+@dataclass
+class Pushing:
+    """A followed calendar whose provider tells of changes."""
+
+    db: Database
+    sandbox: Running
+    clock: Any
+    channels: Channels
+    calendar: str
+    """Ours."""
+    at: str
+    """The provider's."""
+    project: str
+
+    def keep(self, **passed: float) -> int:
+        """What the live path and the schedule do about channels, after this time has passed."""
+        self.clock.pass_by(**passed)
+        done = run.keep(self.channels)
+        self.settle()
+        return done
+
+    def settle(self) -> None:
+        """Wait for all notifications to be heard."""
+        assert self.sandbox.world.pushes(settle_s=SETTLE_S).waiting == 0
+
+    def sync(self, *, regardless: bool = False, **passed: float) -> list[Outcome]:
+        """Sync the calendar if it is due, after this time has passed."""
+        self.clock.pass_by(**passed)
+        return list(sync_many(self.channels.ingest, [self.calendar], threads=1, regardless=regardless))
+
+    def change(self) -> None:
+        """Something changes at the provider, and it says so."""
+        self.sandbox.world.create_event(self.at, start="2026-11-24T15:00", title="Meeting")
+        self.settle()
+
+    def connect(self) -> None:
+        """First sync, channel, greeting, and the sync that closes the gap before it."""
+        self.sync()
+        assert self.keep() == 1
+        self.sync()
+
+    def rows(self, query: str, **given: Any) -> list[Any]:
+        with self.db.single() as connection:
+            return list(connection.execute(sa.text(query), {"cal": self.calendar, **given}).mappings())
+
+    def execute(self, statement: str, **given: Any) -> None:
+        with self.db.begin() as connection:
+            connection.execute(sa.text(statement), {"cal": self.calendar, **given})
+
+    @property
+    def row(self) -> Any:
+        [row] = self.rows("SELECT * FROM calendar WHERE id = :cal")
+        return row
+
+    @property
+    def is_due(self) -> bool:
+        return bool(self.row["next_sync_at"] <= self.clock())
+
+    def states(self) -> list[str]:
+        return [row["state"] for row in self.rows("SELECT state FROM notification_channel ORDER BY created_at, id")]
+
+    def asked(self) -> dict[str, int]:
+        """Requests by endpoint since the last look."""
+        asked = self.sandbox.world.stats().requests
+        self.sandbox.world.reset_stats()
+        return asked
+
+    def forget(self) -> None:
+        """What DELETE of the calendar does."""
+        with self.db.begin() as connection:
+            calendars.delete(connection, self.project, self.calendar)
+
+    def crashing(self, point: str, what: Callable[[], object]) -> Channels:
+        """The same, but `what` happens at a point of the work."""
+        ingest = replace(self.channels.ingest, crash=lambda at: what() if at == point else None)
+        return replace(self.channels, ingest=ingest)
+
+
+@pytest.fixture
+def sandbox(clock: Any) -> Iterator[Running]:
+    with running(World(clock=clock)) as one:
+        yield one
+
+
+@pytest.fixture
+def public_url(db: Database, keyring: Any, clock: Any) -> Iterator[str]:
+    """The API behind a real socket, where the provider reaches it."""
+    app = create_app(Settings(_env_file=None), db=db, keyring=keyring, clock=clock)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def pushing(
+    db: Database,
+    sandbox: Running,
+    public_url: str,
+    clock: Any,
+    ingest: Callable[[Running], Ingest],
+    follow: Callable[..., list[str]],
+    project_id: str,
+) -> Iterator[Pushing]:
+    made = sandbox.world.create_calendar(account="ada@example.com")
+    [calendar] = follow([made])
+    transport = Transport(timeout=5)
+    google = GooglePush(transport, api_base_url=f"{sandbox.url}/google", clock=clock)
+    syncs = replace(ingest(sandbox), safety_poll=timedelta(hours=6))
+    yield Pushing(
+        db=db,
+        sandbox=sandbox,
+        clock=clock,
+        channels=Channels(ingest=syncs, push={"google": google}, public_base_url=public_url),
+        calendar=calendar,
+        at=made.calendar_id,
+        project=project_id,
+    )
+    transport.close()

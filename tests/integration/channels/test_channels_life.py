@@ -1,0 +1,200 @@
+"""A channel from its first message to its last, at the provider's stand-in."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from calendar_pipeline.channels import run
+
+
+def test_a_calendar_that_was_read_well_is_watched_and_its_changes_are_heard(pushing: Any) -> None:
+    assert pushing.keep() == 0, "not before it is known that its access works"
+    pushing.sync()
+    pushing.keep()
+    [channel] = pushing.rows("SELECT * FROM notification_channel")
+    assert (channel["state"], channel["confirmed_at"]) == ("live", pushing.clock())
+    assert pushing.is_due, "what changed before the channel was there, nobody told us"
+    pushing.sync()
+    assert not pushing.is_due
+    pushing.clock.pass_by(seconds=10)
+    pushing.change()
+    assert pushing.is_due
+    [outcome] = pushing.sync()
+    assert outcome.created == 1
+
+
+def test_without_a_public_address_no_channel_is_made(pushing: Any) -> None:
+    from dataclasses import replace
+
+    pushing.sync()
+    assert run.keep(replace(pushing.channels, public_base_url=None)) == 0
+    assert pushing.sandbox.world.channels() == []
+
+
+def test_a_channel_is_replaced_before_it_ends_and_the_old_one_is_stopped(pushing: Any) -> None:
+    pushing.connect()
+    first = pushing.sandbox.world.channels()
+    pushing.keep(days=5)
+    assert pushing.states() == ["live"], "not yet at three quarters of its life"
+    pushing.keep(days=1)
+    assert sorted(pushing.states()) == ["live", "stopping"]
+    assert len(pushing.sandbox.world.channels()) == 2, "for a while both tell"
+    pushing.keep(minutes=3)
+    assert sorted(pushing.states()) == ["ended", "live"]
+    [left] = pushing.sandbox.world.channels()
+    assert left["id"] != first[0]["id"]
+    pushing.keep(days=2)
+    assert pushing.states() == ["live"], "the old one is forgotten when its last message can have come"
+
+
+def test_the_replacement_needs_no_sync(pushing: Any) -> None:
+    pushing.connect()
+    pushing.keep(days=6)
+    assert pushing.row["requested_gen"] == pushing.row["synced_gen"]
+
+
+def test_a_channel_that_ended_unnoticed_is_replaced_and_the_gap_is_read(pushing: Any) -> None:
+    pushing.connect()
+    pushing.keep(days=8)
+    assert "live" in pushing.states()
+    assert pushing.row["requested_gen"] > pushing.row["synced_gen"]
+    assert len(pushing.sandbox.world.channels()) == 1
+
+
+def test_a_shorter_life_than_asked_for_counts(pushing: Any) -> None:
+    pushing.sandbox.set_switches(watch_max_ttl_s=3600)
+    pushing.connect()
+    [channel] = pushing.rows("SELECT * FROM notification_channel")
+    assert channel["expires_at"] - channel["created_at"] == timedelta(hours=1)
+    assert timedelta(minutes=44) < channel["next_at"] - channel["created_at"] < timedelta(minutes=52)
+
+
+def test_a_calendar_that_cannot_be_watched_is_polled_only_and_never_asked_for_again(pushing: Any) -> None:
+    pushing.sandbox.set_switches(poll_only=True)
+    pushing.connect()
+    [channel] = pushing.rows("SELECT * FROM notification_channel")
+    assert (channel["state"], channel["code"], channel["next_at"]) == (
+        "refused",
+        "pushNotSupportedForRequestedResource",
+        None,
+    )
+    pushing.asked()
+    assert pushing.keep(days=30) == 0
+    assert "events.watch" not in pushing.asked()
+
+
+def test_a_passing_refusal_is_tried_again_with_growing_pauses(pushing: Any) -> None:
+    pushing.sandbox.add_fault("unavailable", endpoint="events.watch", times=2)
+    pushing.sync()
+    pushing.keep()
+    [first] = pushing.rows("SELECT * FROM notification_channel")
+    assert (first["state"], first["failures"]) == ("refused", 1)
+    pushing.keep(minutes=2)
+    [second] = pushing.rows("SELECT * FROM notification_channel")
+    assert (second["state"], second["failures"]) == ("refused", 2)
+    pushing.keep(minutes=5)
+    assert pushing.states() == ["live"]
+
+
+def test_after_a_lost_answer_another_channel_is_asked_for_and_the_first_one_is_stopped(pushing: Any) -> None:
+    """Its greeting tells what stopping it takes: there is no way to list channels."""
+    pushing.sandbox.add_fault("lost_answer", endpoint="events.watch", times=1)
+    pushing.sync()
+    pushing.keep()
+    assert sorted(pushing.states()) == ["refused", "stopping"]
+    assert len(pushing.sandbox.world.channels()) == 1
+    pushing.keep(minutes=2)
+    pushing.keep(minutes=2)
+    assert sorted(pushing.states()) == ["ended", "live"]
+    [left] = pushing.sandbox.world.channels()
+    assert left["id"] == pushing.rows("SELECT id FROM notification_channel WHERE state = 'live'")[0]["id"]
+
+
+@pytest.mark.parametrize("point", ["asked", "watched"])
+def test_a_death_in_the_middle_leaves_one_channel_in_the_end(pushing: Any, point: str) -> None:
+    class Killed(Exception):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    pushing.sync()
+    with pytest.raises(Killed):
+        run.keep(pushing.crashing(point, die))
+    pushing.settle()
+    pushing.execute("UPDATE calendar SET lease_until = NULL WHERE id = :cal")
+    pushing.keep(minutes=3)
+    pushing.keep(minutes=3)
+    assert pushing.states().count("live") == 1
+    assert len(pushing.sandbox.world.channels()) == 1
+
+
+def test_deleting_a_calendar_stops_its_channel(pushing: Any) -> None:
+    """The row of the channel outlives the calendar's, with what it takes, and nothing of that is left afterwards."""
+    pushing.connect()
+    pushing.forget()
+    assert pushing.states() == ["stopping"]
+    pushing.keep(minutes=1)
+    assert pushing.sandbox.world.channels() == []
+    [left] = pushing.rows("SELECT * FROM notification_channel")
+    assert left["state"] == "ended"
+    assert (left["client_secret"], left["refresh_token"], left["access_token"]) == (None, None, None)
+
+
+def test_deleting_a_calendar_whose_token_has_lapsed_stops_its_channel_with_a_new_one(pushing: Any) -> None:
+    pushing.connect()
+    pushing.forget()
+    pushing.keep(hours=2)
+    assert pushing.sandbox.world.channels() == []
+
+
+def test_a_channel_that_cannot_be_stopped_is_let_be_after_some_attempts(pushing: Any) -> None:
+    pushing.connect()
+    pushing.sandbox.add_fault("unavailable", endpoint="channels.stop", times=None)
+    pushing.forget()
+    for _ in range(12):
+        pushing.keep(hours=7)
+    assert pushing.states() == ["ended"]
+
+
+def test_a_disconnected_calendar_stops_its_channel_and_gets_another_when_it_is_back(pushing: Any) -> None:
+    pushing.connect()
+    world = pushing.sandbox.world
+    world.revoke_account("ada@example.com")
+    pushing.clock.pass_by(hours=2)
+    pushing.sync(regardless=True)
+    assert pushing.row["state"] == "disconnected"
+    assert pushing.states() == ["stopping"]
+    pushing.keep(minutes=1)
+    assert pushing.states() == ["ended"]
+    token = world.issue_refresh_token("ada@example.com")
+    sealed = pushing.channels.ingest.keyring.seal(token, calendars_place(pushing))
+    pushing.execute(
+        "UPDATE calendar SET refresh_token = :token, requested_gen = requested_gen + 1, next_sync_at = :now "
+        "WHERE id = :cal",
+        token=sealed,
+        now=pushing.clock(),
+    )
+    pushing.sync()
+    pushing.keep(minutes=1)
+    assert sorted(pushing.states()) == ["ended", "live"]
+
+
+def calendars_place(pushing: Any) -> Any:
+    from calendar_pipeline.calendars.store import secret_place
+
+    return secret_place("refresh_token", pushing.calendar, pushing.project)
+
+
+def test_a_channel_missing_for_whatever_reason_is_wanted_again(pushing: Any) -> None:
+    from calendar_pipeline.channels import store
+
+    pushing.connect()
+    pushing.execute("DELETE FROM notification_channel")
+    assert pushing.keep() == 0
+    with pushing.db.single() as connection:
+        assert store.want_missing(connection) == 1
+        assert store.want_missing(connection) == 0
+    assert pushing.keep() == 1
+    assert pushing.states() == ["live"]
