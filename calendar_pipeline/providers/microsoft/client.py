@@ -142,16 +142,18 @@ class MicrosoftCalendar:
     def _round(self, grant: Grant, link: str, meter: Meter) -> tuple[bool, str]:
         """An incremental round. One that is refused half-way, twice, is as good as a link that is not honoured."""
         try:
-            return self._delta(grant, link, meter)
+            return self._delta(grant, link, meter, with_cursor=True)
         except PageRefused as refused:
             raise CursorExpired(refused.code) from None
 
-    def _delta(self, grant: Grant, url: str, meter: Meter) -> tuple[bool, str]:
+    def _delta(self, grant: Grant, url: str, meter: Meter, *, with_cursor: bool = False) -> tuple[bool, str]:
         """Read a round to its end: whether it told of anything, and the next round's link."""
         prefer = f"{PREFER}, odata.maxpagesize={DELTA_PAGE_SIZE}"
-        told, last = pages.listing(
-            lambda at: self._page(grant, at or url, meter, prefer=prefer, delta=True), self._entries
-        )
+
+        def read(at: str | None) -> Page:
+            return self._page(grant, at or url, meter, prefer=prefer, with_cursor=with_cursor or at is not None)
+
+        told, last = pages.listing(read, self._entries)
         link = text(last.body, "@odata.deltaLink")
         if link is None:
             raise ContractBroken("no_delta_link")
@@ -171,8 +173,8 @@ class MicrosoftCalendar:
         found, _ = pages.listing(lambda at: self._page(grant, at or url, meter), self._entries)
         return frozenset(name for one in found if (name := text(one, "id")) is not None)
 
-    def _page(self, grant: Grant, url: str, meter: Meter, *, prefer: str = PREFER, delta: bool = False) -> Page:
-        body = self._read(grant, url, meter, prefer=prefer, delta=delta)
+    def _page(self, grant: Grant, url: str, meter: Meter, *, prefer: str = PREFER, with_cursor: bool = False) -> Page:
+        body = self._read(grant, url, meter, prefer=prefer, with_cursor=with_cursor)
         meter.pages += 1
         if not isinstance(body.get("value"), list):
             raise TryLater("not_a_page")
@@ -187,7 +189,7 @@ class MicrosoftCalendar:
         """One event or series by its id; None if it is gone."""
         url = f"{self._calendar_url(calendar)}/events/{quote(event_id, safe='')}?{urlencode({'$select': parse.SELECT})}"
         try:
-            raw = self._read(grant, url, meter, prefer=PREFER, delta=False)
+            raw = self._read(grant, url, meter)
         except AccessRevoked as refused:
             if classify.is_absent(refused):
                 return None
@@ -199,7 +201,7 @@ class MicrosoftCalendar:
         if not link.startswith(f"{self._base}/"):
             raise ContractBroken("foreign_link")
 
-    def _read(self, grant: Grant, url: str, meter: Meter, *, prefer: str, delta: bool) -> Json:
+    def _read(self, grant: Grant, url: str, meter: Meter, *, prefer: str = PREFER, with_cursor: bool = False) -> Json:
         self._check(url)
         headers = {
             "authorization": f"Bearer {grant.access_token}",
@@ -211,7 +213,9 @@ class MicrosoftCalendar:
             answer = self._transport.request("GET", url, headers=headers)
         meter.count(len(answer.body))
         if answer.status != 200:
-            raise classify.graph_error(answer.status, answer.headers, answer.body, with_cursor=delta, now=self._clock())
+            raise classify.graph_error(
+                answer.status, answer.headers, answer.body, with_cursor=with_cursor, now=self._clock()
+            )
         try:
             body: object = json.loads(answer.body)
         except (ValueError, RecursionError):  # bytes that are not UTF-8, numbers without end, nesting without end

@@ -221,6 +221,12 @@ def _served(_now: _Now) -> Iterator[Running]:
         yield sandbox
 
 
+@pytest.fixture
+def served(_served: Running) -> Running:
+    """The sandbox that is asked."""
+    return _served
+
+
 @pytest.fixture(scope="session")
 def _transport() -> Iterator[Tampered]:
     transport = Tampered(timeout=5)
