@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
-from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes
+from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes, runner_reports
 from api.services import STATE, Services
 from calendar_pipeline.connect.run import connector
 from calendar_pipeline.db import embedded, migrate
@@ -48,6 +48,7 @@ def create_app(
             _below_base([], opt=own.OPT),
             *connect.HANDLERS,
             Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
+            *runner_reports.HANDLERS,
             *health.HANDLERS,
             *openapi.HANDLERS,
         ],

@@ -60,6 +60,24 @@ class Bot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     deduplication_key: str | None
 
 
+class BotDecision(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What was decided about a bot, and why."""
+
+    at: datetime
+    decision: str
+    reason: str
+    event_id: str | None
+    event_version: int | None
+    old_state: bots.State | None
+    new_state: bots.State | None
+
+
+class BotDecisions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A bot's record, oldest first."""
+
+    results: list[BotDecision]
+
+
 class CalendarEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """An event as it is now, deleted or not."""
 
@@ -121,6 +139,19 @@ def bot(row: bots.Bot) -> Bot:
         recording_state=row.recording_state,
         join_at=row.join_at,
         deduplication_key=row.deduplication_key,
+    )
+
+
+def decision(row: bots.Decision) -> BotDecision:
+    """A decision as the API shows it."""
+    return BotDecision(
+        at=row.at,
+        decision=row.decision,
+        reason=row.reason,
+        event_id=row.event_id,
+        event_version=row.event_version,
+        old_state=row.old_state,
+        new_state=row.new_state,
     )
 
 

@@ -102,6 +102,36 @@ class Settings(BaseSettings):
         default=None, description="bearer token that GET /metrics asks for; empty: there is no such page"
     )
 
+    bot_runner: Literal["webhook", "attendee"] = Field(
+        default="webhook",
+        description="who runs bots: the customer, told by bot.state_change; or an Attendee-compatible server",
+    )
+    bot_runner_url: str | None = Field(default=None, description="root of the server that runs bots")
+    bot_runner_api_key: SecretStr | None = Field(default=None, description="API key for BOT_RUNNER_URL")
+    bot_runner_timeout_seconds: float = Field(default=10.0, gt=0, description="one request to the runner")
+    bot_runner_webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="base64 secret that signs the runner's webhooks; empty: their path alone decides",
+    )
+    bot_lead_minutes: float = Field(default=5.0, ge=0, description="how long before its time a bot is staged")
+    bot_handover_seconds: float = Field(
+        default=0.0, ge=0, description="how long before its time a bot is handed to the runner, with the time"
+    )
+    bot_patience_minutes: float = Field(
+        default=30.0, gt=0, description="how long after its time a bot is still launched if no end is known"
+    )
+    bot_follow_declines: bool = Field(
+        default=False, description="an event that the calendar's owner declined takes its bots away"
+    )
+    bot_threads: int = Field(default=16, ge=1, le=64, description="bots handed over at once in one run")
+    bot_lease_seconds: float = Field(default=120.0, gt=0, description="how long a dead worker keeps a bot from others")
+    bot_linger_seconds: float = Field(
+        default=50.0, ge=0, description="how long a run waits for more bots to fall due before it ends"
+    )
+    bot_late_alarm_seconds: float = Field(
+        default=30.0, gt=0, description="a bot handed over later than this turns the check 'no_late_launch' red"
+    )
+
     meeting_hosts: str = Field(default="", description="more hosts whose links are meetings, comma-separated")
     max_metadata_length: int = Field(default=1000, ge=1, description="longest metadata object, as JSON text")
     require_string_values_in_metadata: bool = Field(

@@ -4,6 +4,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from calendar_pipeline.bots import reports
+from calendar_pipeline.bots.plan import Policy
+from calendar_pipeline.bots.port import BotRunner
+from calendar_pipeline.bots.run import Bots
+from calendar_pipeline.bots.runners.attendee import AttendeeRunner
+from calendar_pipeline.bots.runners.webhook import WebhookRunner
 from calendar_pipeline.channels.run import Channels
 from calendar_pipeline.db import embedded
 from calendar_pipeline.db.connect import Database
@@ -11,6 +17,7 @@ from calendar_pipeline.errors import SetupError
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.providers import registry
+from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.settings import Settings
 
@@ -61,4 +68,37 @@ def channels(settings: Settings, ingest: Ingest) -> Channels:
         ingest=ingest,
         push=registry.push(settings, clock=ingest.clock),
         public_base_url=settings.public_base_url,
+    )
+
+
+def bots(settings: Settings, db: Database, *, clock: Callable[[], datetime] = utc_now) -> Bots:
+    """All that is needed to plan and launch bots; raises SetupError if the runner is not told of as it must be."""
+    ring = keyfile.load(settings)
+    return Bots(
+        db=db,
+        keyring=ring,
+        runner=runner(settings),
+        clock=clock,
+        policy=Policy(
+            lead=timedelta(minutes=settings.bot_lead_minutes),
+            early=timedelta(seconds=settings.bot_handover_seconds),
+            patience=timedelta(minutes=settings.bot_patience_minutes),
+            follow_declines=settings.bot_follow_declines,
+        ),
+        lease=timedelta(seconds=settings.bot_lease_seconds),
+        threads=settings.bot_threads,
+        reports_to=lambda bot_id, launch: reports.webhooks(settings.public_base_url, ring, bot_id, launch),
+    )
+
+
+def runner(settings: Settings) -> BotRunner:
+    """Who runs bots."""
+    if settings.bot_runner == "webhook":
+        return WebhookRunner()
+    if settings.bot_runner_url is None or settings.bot_runner_api_key is None:
+        raise SetupError("BOT_RUNNER=attendee needs BOT_RUNNER_URL and BOT_RUNNER_API_KEY: set both.")
+    return AttendeeRunner(
+        Transport(timeout=settings.bot_runner_timeout_seconds, max_body=1024 * 1024),
+        base_url=settings.bot_runner_url,
+        api_key=settings.bot_runner_api_key.get_secret_value(),
     )

@@ -19,12 +19,16 @@ def paths(base: str) -> Json:
             "patch": _patch(),
             "delete": _refusable(operation("deleteBot", "Call off a scheduled bot", {"200": described("Gone")}, 404)),
         },
+        f"{base}/bots/{{bot_id}}/decisions": {
+            "parameters": [parameter("bot_id", "path", {"type": "string"}, "The bot's id; it may be gone.")],
+            "get": operation("listBotDecisions", "Why a bot is as it is", {"200": json("BotDecisions")}, 404),
+        },
     }
 
 
 def schemas(settings: Settings) -> Json:
     """Schemas that the paths name."""
-    components = objects(shapes.Bot, shapes.BotEvent)
+    components = objects(shapes.Bot, shapes.BotEvent, shapes.BotDecisions)
     components["BotEvent"]["required"] = ["type", "created_at"]
     components["BotEvent"]["properties"]["sub_type"] = {"type": "string"}
     link = TEXT | {"description": "A link into a meeting; it is normalised."}

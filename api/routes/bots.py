@@ -14,7 +14,7 @@ from api import auth, methods, pagination, problems, responses, services, shapes
 from api.body import Posted
 from api.services import Services
 from api.validation import Field, Invalid
-from calendar_pipeline.bots import options
+from calendar_pipeline.bots import options, record
 from calendar_pipeline.bots import store as bots
 from calendar_pipeline.bots.model import FILTERABLE, Bot, BotPatch, Filter, Followed, NewBot
 from calendar_pipeline.errors import DuplicateKey, NotFound
@@ -25,6 +25,7 @@ PAGE = 25
 LISTING = "bots"
 PATH = "/bots"
 ITEM_PATH = "/bots/{bot_id:str}"
+DECISIONS_PATH = "/bots/{bot_id:str}/decisions"
 
 READ = {"scope": "bots:read"}
 WRITE = {"scope": "bots:write"}
@@ -144,6 +145,17 @@ def delete_bot(request: Request[Any, Any, Any], bot_id: FromPath[str]) -> Respon
     except NotFound:
         raise _not_found() from None
     return responses.empty()
+
+
+@get(DECISIONS_PATH, sync_to_thread=True, opt=READ)
+def list_decisions(request: Request[Any, Any, Any], bot_id: FromPath[str]) -> Response[bytes]:
+    """Why the bot is as it is, or why it is gone: each decision, oldest first."""
+    try:
+        with services.of(request).db.single() as conn:
+            found = record.decisions(conn, auth.project_id(request), _known(bot_id))
+    except NotFound:
+        raise _not_found() from None
+    return responses.json(shapes.BotDecisions(results=[shapes.decision(one) for one in found]))
 
 
 def filter_of(query: Mapping[str, str], *, states: list[str]) -> Filter:
@@ -314,9 +326,11 @@ def _no_event(event_id: str) -> problems.Problem:
 HANDLERS = [
     methods.others(PATH, methods.COLLECTION),
     methods.others(ITEM_PATH, methods.ITEM),
+    methods.others(DECISIONS_PATH, methods.READ_ONLY),
     list_bots,
     create_bot,
     get_bot,
     patch_bot,
     delete_bot,
+    list_decisions,
 ]

@@ -174,3 +174,17 @@ class Filter:
     states: Sequence[str] = ()
     join_at_after: datetime | None = None
     join_at_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A line of a bot's record."""
+
+    bot_id: str
+    at: datetime
+    decision: str
+    reason: str
+    event_id: str | None
+    event_version: int | None
+    old_state: State | None
+    new_state: State | None

@@ -20,6 +20,8 @@ from calendar_pipeline.db.schema import bot
 from calendar_pipeline.db.schema.bots import LIVE
 from calendar_pipeline.errors import DuplicateKey, NotFound
 from calendar_pipeline.secrets.keyring import KeyRing, Place
+from calendar_pipeline.webhooks import outbox
+from calendar_pipeline.webhooks.model import BotChange
 
 _SHOWN = (
     "id, event_id, name, meeting_url, state, join_at, transcription_state, recording_state, events::text AS events,"
@@ -122,7 +124,21 @@ def create(
         raise NotFound(str(values["event"])) from None
     if made is None:
         raise DuplicateKey("deduplication_key")
+    if new.join_at is None:
+        outbox.bots_changed(conn, [_on_its_way(row, now)], at=now)
     return _bot(made)
+
+
+def _on_its_way(bot_id: str, now: datetime) -> BotChange:
+    return BotChange(
+        bot_id=bot_id,
+        event_type="join_requested",
+        event_sub_type=None,
+        event_metadata={},
+        old_state="ready",
+        new_state="joining",
+        at=now,
+    )
 
 
 _GET = sa.text(f"SELECT {_SHOWN} FROM bot WHERE project_id = :project AND id = :bot AND gone_at IS NULL")
@@ -202,7 +218,9 @@ def patch(conn: Connection, keyring: KeyRing, project_id: str, bot_id: str, chan
         kept = settings(conn, keyring, project_id, bot_id) | dict(change.settings)
         values["settings"] = keyring.seal(json_text(kept), settings_place(bot_id, project_id))
     if said:
-        values["due_at"] = now
+        values |= {"due_at": now, "asked": bot.c.asked + 1}
+    if change.meeting_url is not None:
+        values |= {"suspended_at": None, "suspended_because": None}
     row = conn.execute(
         sa.update(bot)
         .where(bot.c.project_id == project_id, bot.c.id == bot_id, bot.c.gone_at.is_(None))
@@ -220,7 +238,7 @@ def patch(conn: Connection, keyring: KeyRing, project_id: str, bot_id: str, chan
 _DELETE = sa.text("""
     WITH gone AS (
         UPDATE bot SET gone_at = :now, gone_because = 'deleted', updated_at = :now, settings = NULL, due_at = NULL,
-               metadata = NULL, lease_token = NULL, lease_until = NULL
+               metadata = NULL, asked = asked + 1, lease_token = NULL, lease_until = NULL
         WHERE project_id = :project AND id = :bot AND gone_at IS NULL AND state = 'scheduled'
         RETURNING id, event_id, event_version, state
     )
@@ -253,7 +271,8 @@ def calendar_deleted(conn: Connection, project_id: str, calendar_id: str) -> int
 
 _CALENDAR_DISCONNECTED = sa.text("""
     WITH gone AS (
-        UPDATE bot SET gone_at = :now, gone_because = 'calendar_disconnected', updated_at = :now, due_at = NULL
+        UPDATE bot SET gone_at = :now, gone_because = 'calendar_disconnected', updated_at = :now, due_at = NULL,
+               asked = asked + 1
         WHERE calendar_id = :calendar AND state = 'scheduled' AND gone_at IS NULL
         RETURNING id, event_id, event_version, state
     )
@@ -271,7 +290,8 @@ def calendar_disconnected(conn: Connection, calendar_id: str, *, now: datetime) 
 
 
 _CALENDAR_RECONNECTED = sa.text("""
-    UPDATE bot SET due_at = :now WHERE calendar_id = :calendar AND gone_because = 'calendar_disconnected'
+    UPDATE bot SET due_at = :now, asked = asked + 1
+    WHERE calendar_id = :calendar AND gone_because = 'calendar_disconnected'
 """)
 
 

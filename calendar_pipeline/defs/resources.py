@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from calendar_pipeline.bots.run import Bots
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.settings import Settings
@@ -24,6 +25,17 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
 
         with wiring.database(self.settings(), connections=connections) as db:
             yield db
+
+    @contextmanager
+    def bots(self) -> Generator[Bots]:
+        """All that a run needs to plan and launch bots."""
+        from calendar_pipeline import wiring
+        from calendar_pipeline.db import migrate
+
+        settings = self.settings()
+        with wiring.database(settings, connections=4) as db:
+            migrate.check(db)
+            yield wiring.bots(settings, db)
 
     @contextmanager
     def ingest(self, *, run_id: str) -> Generator[Ingest]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from calendar_pipeline.bots import store as bots
 from calendar_pipeline.db.connect import new_lease
 from calendar_pipeline.errors import (
     CredentialUnreadable,
@@ -177,6 +178,7 @@ def _record_failure(
             revokes=verdict.status == "disconnected",
         )
         if disconnects and kept is not None:
+            bots.calendar_disconnected(connection, claimed.id, now=now)
             outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=kept)
         if kept is None:
             store.release(connection, claimed)

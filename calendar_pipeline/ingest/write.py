@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from calendar_pipeline import ids
+from calendar_pipeline.bots import store as bots
 from calendar_pipeline.errors import LeaseLost
 from calendar_pipeline.event import Awkward
 from calendar_pipeline.history import store as history
@@ -96,6 +97,7 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
             _settle(connection, claimed, told, complete=news.complete is not None, at=now)
         watched = bool(changes) and _record(ingest, connection, claimed, changes, differences, sync_run=sync_run)
         if reconnects:
+            bots.calendar_reconnected(connection, claimed.id, now=now)
             outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=sync_run)
         if watched:
             outbox.calendar_event(connection, claimed.id, "calendar.events_update", at=now, sync_run=sync_run)

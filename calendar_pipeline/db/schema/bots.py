@@ -55,10 +55,18 @@ bot = Table(
     Column("gone_because", Text),
     # Launching. Work on a bot is claimed by lease; only the holder of the token may write what came of it.
     Column("due_at", DateTime(timezone=True), comment="when the bot is to be looked at; null: when its event changes"),
+    Column(
+        "asked",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="counts what came in; a plan made before counts no more",
+    ),
     Column("attempts", Integer, nullable=False, server_default=text("0"), comment="hand-overs tried in a row"),
     Column("launch", Integer, nullable=False, server_default=text("1"), comment="2: replaced after a recall"),
     at("sent_at"),
     at("handed_at"),
+    Column("reported_at", DateTime(timezone=True), comment="when what the runner last told happened"),
     Column("runner_bot_id", Text, comment="the runner's own id of this bot"),
     Column("lease_token", Uuid),
     at("lease_until"),
@@ -104,7 +112,5 @@ bot_position = Table(
     metadata,
     Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", BigInteger, nullable=False, server_default=text("0"), comment="history read up to here"),
-    Column("lease_token", Uuid),
-    at("lease_until"),
     comment="How far the bots of each project have followed its history.",
 )

@@ -1,0 +1,1 @@
+"""Those who run bots, each as `port.BotRunner`."""

@@ -1,0 +1,226 @@
+"""From a bot's time to the runner: staged, handed over once, retried, recalled, given up."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from calendar_pipeline.bots.port import Down, Refused
+
+MEET = "https://meet.google.com/abc-defg-hij"
+ZOOM = "https://zoom.us/j/123456789"
+
+
+def subscribe(site) -> None:
+    with site.db.begin() as conn:
+        conn.execute(
+            sa.text(
+                "INSERT INTO webhook_subscription (id, project_id, url, triggers, updated_at)"
+                " VALUES ('whs', :project, 'https://x.example', ARRAY['bot.state_change'], :now)"
+            ),
+            {"project": site.project, "now": site.clock()},
+        )
+        conn.execute(sa.text("UPDATE project_counter SET webhooks = 1"))
+
+
+def test_a_bot_is_staged_before_its_time_and_handed_over_at_its_time(site) -> None:
+    subscribe(site)
+    bot = site.bot(site.event(), metadata={"a": "b"}, settings={"zoom_settings": {"sdk": "web"}})
+    site.work()
+    site.clock.pass_by(hours=1, minutes=54)
+    site.work()
+    assert site.shown(bot).state == "scheduled"
+    site.clock.pass_by(minutes=1)
+    site.work()
+    assert (site.shown(bot).state, site.runner.asked) == ("staged", [])
+    site.clock.pass_by(minutes=5)
+    worked = site.work()
+    assert site.shown(bot).state == "joining"
+    order = site.runner.running[bot]
+    assert (order.meeting_url, order.join_at, order.name) == (MEET, None, "Notes")
+    assert (order.metadata, order.settings) == ({"a": "b"}, {"zoom_settings": {"sdk": "web"}})
+    assert (worked.decisions["launched"], worked.late, worked.lateness) == (1, 0, [0.0])
+    told = [(body["data"]["old_state"], body["data"]["event_type"], body["data"]["new_state"]) for body in site.told()]
+    assert told == [("scheduled", "staged", "staged"), ("staged", "join_requested", "joining")]
+    assert site.told()[0]["bot_metadata"] == {"a": "b"}
+
+
+def test_a_bot_without_a_time_is_handed_over_at_once(site) -> None:
+    subscribe(site)
+    bot = site.lone_bot(None)
+    site.work()
+    assert list(site.runner.running) == [bot]
+    assert site.shown(bot).state == "joining"
+    [body] = site.told()
+    assert (body["data"]["old_state"], body["data"]["new_state"]) == ("ready", "joining")
+
+
+def test_a_staged_bot_whose_event_moves_away_is_scheduled_again(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=1, minutes=57)
+    site.work()
+    assert site.shown(bot).state == "staged"
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=2))
+    site.settle()
+    assert (site.shown(bot).state, site.runner.asked) == ("scheduled", [])
+    site.clock.pass_by(hours=2, minutes=3)
+    site.work()
+    assert site.runner.asked == [bot]
+
+
+def test_a_bot_that_the_runner_has_is_recalled_once_when_its_event_moves_away(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+    site.settle()
+    assert (site.shown(bot).state, site.runner.recalled, dict(site.runner.running)) == ("scheduled", [bot], {})
+    site.clock.pass_by(hours=3)
+    site.work()
+    assert list(site.runner.running) == [f"{bot}.2"]
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+    site.settle()
+    assert site.shown(bot).state == "joining", "one replacement and no more"
+    assert "event moved away by version 2" in site.reasons(bot)
+
+
+def test_a_changed_link_recalls_a_bot_and_sends_it_to_the_new_one(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.sandbox.set_link(site.provider_id, event, ZOOM)
+    site.settle()
+    assert site.runner.running[f"{bot}.2"].meeting_url == ZOOM
+    assert len(site.runner.running) == 1
+
+
+def test_a_cancelled_event_recalls_its_bot(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.settle()
+    assert (site.shown(bot), dict(site.runner.running)) == (None, {})
+
+
+def test_a_bot_that_the_runner_keeps_is_left_where_it_is(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.gives_back = False
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.settle()
+    assert site.shown(bot).state == "joining"
+    assert site.decisions(bot)[-1] == "not recalled"
+
+
+def test_a_runner_that_is_down_is_asked_until_the_meeting_ends(site) -> None:
+    subscribe(site)
+    bot = site.bot(site.event())
+    site.runner.answer = lambda _: Down("timeout")
+    site.clock.pass_by(hours=2)
+    site.work()
+    assert site.shown(bot).state == "staged"
+    for _ in range(60):
+        site.clock.pass_by(seconds=30)
+        site.work()
+    assert 20 < len(site.runner.asked) < 40
+    assert site.shown(bot).state == "fatal_error"
+    [last] = [body["data"] for body in site.told()][-1:]
+    assert (last["event_type"], last["event_sub_type"], last["new_state"]) == (
+        "fatal_error",
+        "bot_not_launched",
+        "fatal_error",
+    )
+
+
+def test_a_runner_that_comes_back_gets_the_bot(site) -> None:
+    bot = site.bot(site.event())
+    site.runner.answer = lambda _: Down("timeout")
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.answer = lambda _: None
+    site.clock.pass_by(seconds=3)
+    worked = site.work()
+    assert (site.shown(bot).state, worked.lateness) == ("joining", [3.0])
+    assert site.runner.running[bot].is_repeat
+
+
+def test_a_refusal_is_kept_on_record_and_asked_again_more_seldom(site) -> None:
+    bot = site.bot(site.event())
+    site.runner.answer = lambda _: Refused("http_402")
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.clock.pass_by(seconds=59)
+    site.work()
+    assert site.runner.asked == [bot]
+    assert site.reasons(bot)[-1] == "the runner refuses it: http_402"
+
+
+def test_an_event_that_moves_away_while_the_runner_is_silent_takes_the_bot_back_first(site) -> None:
+    """It timed out after accepting: taken back, there is one bot and not two."""
+    event = site.event()
+    bot = site.bot(event)
+
+    def silent(order) -> Down:
+        site.runner.running[order.key] = order
+        return Down("timeout")
+
+    site.runner.answer = silent
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.answer = lambda _: None
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+    site.settle()
+    assert dict(site.runner.running) == {}
+    site.clock.pass_by(hours=3)
+    site.work()
+    assert list(site.runner.running) == [f"{bot}.2"]
+
+
+def test_an_event_that_moves_while_the_runner_is_being_asked_is_not_forgotten(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    moved = []
+
+    def interfere(point: str) -> None:
+        if point == "asking" and not moved:
+            moved.append(point)
+            site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+            site.sync()
+
+    site.work(crash=interfere)
+    assert (site.shown(bot).state, site.runner.recalled) == ("scheduled", [bot])
+
+
+def test_bots_of_a_deleted_calendar_are_not_launched(site) -> None:
+    from calendar_pipeline.bots import store
+    from calendar_pipeline.calendars import store as calendars
+
+    event = site.event()
+    site.bot(event)
+    with site.db.begin() as conn:
+        store.calendar_deleted(conn, site.project, site.calendar)
+        calendars.delete(conn, site.project, site.calendar)
+    site.clock.pass_by(hours=2)
+    site.work()
+    assert site.runner.asked == []
+
+
+def test_two_workers_at_once_hand_each_bot_over_once(site) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from calendar_pipeline.bots import run
+
+    made = {site.lone_bot(site.clock() + timedelta(minutes=1)) for _ in range(100)}
+    site.work()
+    site.clock.pass_by(minutes=1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: run.work(site.bots, limit=50), range(4)))
+    site.work()
+    assert sorted(site.runner.asked) == sorted(made)
