@@ -194,6 +194,8 @@ def providers(at: Addresses) -> dict[str, str]:
         "GOOGLE_API_BASE_URL": google,
         "GOOGLE_TOKEN_URL": f"{google}/token",
         "GOOGLE_AUTHORIZE_URL": f"{google}/o/oauth2/v2/auth",
+        "MICROSOFT_LOGIN_BASE_URL": f"{at.sandbox}/microsoft/login",
+        "MICROSOFT_GRAPH_BASE_URL": f"{at.sandbox}/microsoft/graph",
     }
 
 

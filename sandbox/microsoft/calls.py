@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qs, parse_qsl, unquote
 
 import msgspec
 
+from sandbox import consent as pages
 from sandbox.faults import Fault, Target
-from sandbox.microsoft import ask, entra, faults, reads, subscribing
+from sandbox.microsoft import ask, consent, entra, faults, reads, subscribing
 from sandbox.microsoft.ask import Preferences
 from sandbox.microsoft.errors import EntraError, GraphError, bad_request, invalid_token
 from sandbox.microsoft.subscribing import Pending
@@ -36,8 +37,27 @@ def answer(world: "World", call: Call) -> Reply:
             return _login(world, call, unquote(tenant), "discovery")
         case ["login", tenant, "oauth2", "v2.0", "token"]:
             return _login(world, call, unquote(tenant), "token")
+        case ["login", _, "oauth2", "v2.0", "authorize"]:
+            return _authorize(world, call)
         case _:
             return _graph(world, call)
+
+
+def _authorize(world: "World", call: Call) -> Reply:
+    """A person in a browser: pages, and at the end the way back to the application."""
+    content = "text/html; charset=utf-8"
+    try:
+        asked = consent.start(world.state, dict(parse_qsl(call.query, keep_blank_values=True)))
+    except EntraError as error:
+        told = error.body(world.now())
+        page = pages.refuse("Microsoft", str(told["error"]), str(told["error_description"]).splitlines()[0])
+        return Reply(error.status, page, content, endpoint="authorize")
+    if call.method != "POST":
+        return Reply(200, consent.page(world.state, asked), content, endpoint="authorize")
+    world.changes += 1
+    form = parse_qs(call.body.decode("utf-8", "replace"))
+    location = consent.decide(world.state, asked, form, now=world.now())
+    return Reply(303, b"", content, {"location": location}, endpoint="authorize")
 
 
 def _login(world: "World", call: Call, tenant: str, endpoint: str) -> Reply:

@@ -185,7 +185,7 @@ def _answer(
             else grant(state, account=granted.account, client_id=granted.client_id, scope=granted.scope, now=now)
         )
         answer["refresh_token"] = new.refresh_token
-    if "openid" in form.get("scope", "").split():
+    if "openid" in (form.get("scope") or granted.scope).split():
         answer["id_token"] = _id_token(granted, now)
     if form.get("client_info") == "1":
         oid = uuid.uuid5(uuid.NAMESPACE_URL, granted.account)

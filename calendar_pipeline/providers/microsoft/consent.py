@@ -69,7 +69,6 @@ class MicrosoftConsent:
                 "client_secret": application.client_secret,
                 "redirect_uri": application.redirect_uri,
                 "code_verifier": verifier,
-                "scope": self.scopes,
             }
         )
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}

@@ -1,0 +1,1 @@
+"""Applications that use Calendar Pipeline as anyone would: over its public API."""

@@ -1,0 +1,56 @@
+// Keeps the page up to date without a reload, and shows times in the reader's own zone. Without it all still works.
+"use strict";
+
+const formats = {
+  time: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
+  day: new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" }),
+};
+
+function local(root) {
+  for (const time of root.querySelectorAll("time[data-format]")) {
+    time.textContent = formats[time.dataset.format].format(new Date(time.dateTime));
+  }
+}
+
+const live = document.getElementById("live");
+const said = document.getElementById("said");
+let reading = Promise.resolve();
+
+// The focus stays where it was: a switch that is drawn anew is found by the meeting that it belongs to.
+function swap(html) {
+  const place = document.activeElement && document.activeElement.closest("#live li[id]");
+  live.innerHTML = html;
+  local(live);
+  if (place) {
+    const button = document.getElementById(place.id)?.querySelector("button");
+    if (button) button.focus();
+  }
+}
+
+function read() {
+  reading = reading.then(async () => {
+    const answer = await fetch(live.dataset.live, { headers: { accept: "text/html" } });
+    if (answer.status === 401) location.assign("/");
+    if (answer.ok) swap(await answer.text());
+  }).catch(() => {});
+  return reading;
+}
+
+local(document);
+if (live) {
+  const updates = new EventSource("/updates");
+  updates.addEventListener("changed", () => read().then(() => { said.textContent = "Your meetings were updated."; }));
+  let wasOpen = false;
+  updates.addEventListener("open", () => { if (wasOpen) read(); wasOpen = true; });
+  window.addEventListener("pagehide", () => updates.close());
+
+  live.addEventListener("submit", async (event) => {
+    const form = event.target.closest("form[data-quiet]");
+    if (!form) return;
+    event.preventDefault();
+    form.querySelector("button").setAttribute("aria-busy", "true");
+    const answer = await fetch(form.action, { method: "POST" }).catch(() => null);
+    said.textContent = answer && answer.ok ? "Saved." : "That did not work. Please try again.";
+    await read();
+  });
+}
