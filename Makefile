@@ -5,15 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up test check lock soak bench clean
+.PHONY: up example test check docs screens browser lock soak bench clean
 
 up: $(VENV)/.runtime
 	$(BIN)/calendar-pipeline up $(ARGS)
 
-test: $(VENV)/.dev
+# The example application over everything that it needs, against the sandbox.
+example: $(VENV)/.runtime
+	$(BIN)/python -m examples.notetaker.demo $(ARGS)
+
+test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
@@ -25,6 +29,28 @@ check: $(VENV)/.dev
 soak: $(VENV)/.dev
 	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) PROPERTY_LEAST=$(or $(LEAST),10000) \
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property
+
+# The documentation as pages, in site/. A warning is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pictures in the documentation, made anew by the browser tests.
+screens: $(VENV)/.dev browser
+	SCREENS=docs/images $(BIN)/python -m pytest -n0 tests/browser
+
+# Browser tests drive the system's Chromium.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing Chromium for the browser tests, once."; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+			chromium fonts-dejavu-core >/dev/null; \
+	else \
+		echo "The browser tests need Chromium. Install it as root (Debian: apt-get install chromium), then run this again."; \
+		exit 1; \
+	fi
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync

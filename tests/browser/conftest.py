@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from api.app import create_app
 from calendar_pipeline import wiring
@@ -30,6 +31,11 @@ from calendar_pipeline.ingest import run as ingest
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.webhooks import run as webhooks
+from calendar_pipeline.webhooks import subscriptions
+from calendar_pipeline.webhooks.address import Policy
+from calendar_pipeline.webhooks.model import NewSubscription
+from calendar_pipeline.webhooks.run import Dispatch
 from examples.notetaker.app import create_app as create_notetaker
 from examples.notetaker.serve import Server
 from examples.notetaker.settings import Settings as NotetakerSettings
@@ -37,6 +43,7 @@ from sandbox.server import Running, listen, running
 
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SCREENS = Path(os.environ.get("SCREENS", Path(__file__).parents[2] / "build" / "screens"))
+expect.set_options(timeout=20_000)
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -213,6 +220,9 @@ def stack(database_url: str, keyring: KeyRing, tmp_path: Path) -> Iterator[Stack
                     return_urls=[f"{notetaker_url}/connected"],
                     now=now,
                 )
+            triggers = ("calendar.events_update", "calendar.state_change", "bot.state_change")
+            new = NewSubscription(url=f"{notetaker_url}/webhooks", triggers=triggers)
+            subscriptions.create(conn, ring, project, [new], now=now)
         redirects = [f"{api_url}/connect/{platform}/callback" for platform in ("google", "microsoft")]
         sandbox.create_client("notetaker", redirect_uris=redirects)
         people(sandbox)
@@ -230,14 +240,24 @@ def stack(database_url: str, keyring: KeyRing, tmp_path: Path) -> Iterator[Stack
         )
         held.enter_context(serving(Server(create_notetaker(told)), notes))
         reading = wiring.ingest(settings, db)
-        stages = Stages(lambda: ingest.sync_due(reading, limit=10, threads=2))
+        sending = Dispatch(
+            db=db,
+            keyring=ring,
+            policy=Policy(http=True, networks=(ip_network("127.0.0.0/8"),), ports=None),
+            clock=lambda: datetime.now(UTC),
+        )
+        stages = Stages(
+            lambda: ingest.sync_due(reading, limit=10, threads=2),
+            lambda: webhooks.deliver(sending),
+        )
         stages.start()
         held.callback(stages.stop)
         yield Stack(sandbox, db, api_url, notetaker_url, project)
 
 
 KEYS = "test:" + "A" * 43 + "="
-POLL = "1"
+POLL = "600"
+"""So long that only webhooks can be the reason for what a page shows."""
 
 
 def people(sandbox: Running) -> None:

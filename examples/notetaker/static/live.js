@@ -40,8 +40,8 @@ local(document);
 if (live) {
   const updates = new EventSource("/updates");
   updates.addEventListener("changed", () => read().then(() => { said.textContent = "Your meetings were updated."; }));
-  let wasOpen = false;
-  updates.addEventListener("open", () => { if (wasOpen) read(); wasOpen = true; });
+  // What happened between the page and the first word of the stream, or while it was broken, is read now.
+  updates.addEventListener("hello", () => read());
   window.addEventListener("pagehide", () => updates.close());
 
   live.addEventListener("submit", async (event) => {
