@@ -83,8 +83,7 @@ def _is_ready(up: subprocess.Popen[str]) -> bool:
     for line in up.stdout:
         sys.stdout.write(line)
         if "| ready:" in line:
-            rest = up.stdout
-            threading.Thread(target=lambda: [sys.stdout.write(line) for line in rest], daemon=True).start()
+            threading.Thread(target=sys.stdout.writelines, args=(up.stdout,), daemon=True).start()
             return True
     return False
 
