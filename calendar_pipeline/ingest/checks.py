@@ -76,17 +76,21 @@ _FRESHNESS = sa.text(f"""
         SELECT id, 'last synced ' || COALESCE(last_successful_sync_at::text, 'never')
             || COALESCE(', ' || reason || ': ' || reason_code, '') AS what
         FROM calendar WHERE state = 'connected' AND COALESCE(last_successful_sync_at, created_at) < :since
+            AND (failures > 0 OR next_sync_at IS NULL OR next_sync_at < :late)
         ORDER BY COALESCE(last_successful_sync_at, created_at)
     ) {_SUMMARY}
 """)
 
 
 def freshness(connection: Connection, *, now: datetime, interval: timedelta) -> Finding:
-    """Every connected calendar was read within the interval, and a little more."""
+    """Every connected calendar was read when it was its turn, or a little later.
+
+    One whose push can be relied on has its turns further apart than the interval.
+    """
     return _finding(
         connection,
         _FRESHNESS,
-        {"since": now - interval - LATE},
+        {"since": now - interval - LATE, "late": now - LATE},
         advice="Changes in these calendars are not seen. With a reason: it says who must act (docs/operate.md). "
         "Without one they were not tried: see that the Dagster daemon runs and its queue is not full.",
     )

@@ -74,7 +74,7 @@ WRONG = {
         "calendar-pipeline sync --all --full",
     ),
     "freshness": (
-        "UPDATE calendar SET last_successful_sync_at = now() - interval '46 minutes' WHERE id = :id",
+        "UPDATE calendar SET last_successful_sync_at = 'epoch', next_sync_at = 'epoch' WHERE id = :id",
         "Dagster daemon",
     ),
     "drift": ("UPDATE sync_run SET drift = 3 WHERE calendar_id = :id", "calendar-pipeline verify"),
@@ -112,6 +112,26 @@ def test_a_disconnected_calendar_is_nobodys_failure(
         id=healthy[0],
     )
     assert all(one.passed for one in evaluate(definitions, instance).values())
+
+
+@pytest.mark.parametrize(
+    ("row", "red"),
+    [
+        ("next_sync_at = now() + interval '5 hours'", False),
+        ("next_sync_at = now() + interval '5 minutes', failures = 3, reason = 'retrying'", True),
+        ("next_sync_at = NULL", True),
+    ],
+    ids=["relies-on-push", "failing", "forgotten"],
+)
+def test_a_calendar_is_stale_when_its_turn_was_missed(row: str, red: bool, healthy: list[str], db: Database) -> None:
+    execute(
+        db,
+        f"UPDATE calendar SET last_successful_sync_at = now() - interval '1 hour', {row} WHERE id = :id",
+        id=healthy[0],
+    )
+    with db.single() as connection:
+        found = checks.freshness(connection, now=datetime.now(UTC), interval=timedelta(minutes=30))
+    assert found.failing == int(red)
 
 
 def test_a_drift_is_red_until_a_later_listing_found_none(healthy: list[str], db: Database, clock: Any) -> None:

@@ -452,6 +452,8 @@ class MicrosoftMachine(SyncMachine):
         zone: str,
     ) -> None:
         event(f"delta noise: {noise}")
+        # A grant dies after ninety idle days, and here a hundred may pass between two syncs.
+        self.world.set_switches({"refresh_token_days": 3650.0}, provider="microsoft")
         self.begin(
             zone,
             {
