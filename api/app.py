@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
-from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes, runner_reports
+from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes, runner_reports, webhooks
 from api.services import STATE, Services
 from calendar_pipeline.connect.run import connector
 from calendar_pipeline.db import embedded, migrate
@@ -45,7 +45,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
-            _below_base([], opt=own.OPT),
+            _below_base(webhooks.HANDLERS, opt=own.OPT),
             *connect.HANDLERS,
             Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
             *runner_reports.HANDLERS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
@@ -10,6 +10,7 @@ from calendar_pipeline.bots import model as bots
 from calendar_pipeline.calendars import model as calendars
 from calendar_pipeline.event import Platform
 from calendar_pipeline.history.read import StoredEvent
+from calendar_pipeline.webhooks import model as webhooks
 
 T = TypeVar("T")
 
@@ -176,3 +177,153 @@ def event(row: StoredEvent, *, bots: Sequence[bots.Bot] = ()) -> CalendarEvent:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+class Webhook(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint that is told of events, and how it fares."""
+
+    id: str
+    bot_id: str | None
+    url: str
+    triggers: list[str]
+    content: webhooks.Content
+    ordering: webhooks.Ordering
+    concurrency: int
+    secret: Literal["project", "own"]
+    former_secret_until: datetime | None
+    state: Literal["enabled", "failing", "disabled"]
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    failing_since: datetime | None
+    failures: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewWebhook(Webhook, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint just made. `signing_secret` is shown here and never again; null: the project's, shown before."""
+
+    signing_secret: str | None
+
+
+class SigningSecret(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A secret just made, shown here and never again. The former one is good until then as well."""
+
+    signing_secret: str
+    former_secret_until: datetime | None
+
+
+class WebhookDelivery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One event for one endpoint."""
+
+    id: str
+    webhook_id: str
+    trigger: str
+    calendar_id: str | None
+    bot_id: str | None
+    idempotency_key: str
+    status: webhooks.DeliveryStatus
+    attempts: int
+    next_attempt_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class WebhookAttempt(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One attempt to deliver, with the beginning of what was answered."""
+
+    attempt: int
+    started_at: datetime
+    milliseconds: int
+    outcome: Literal["delivered", "failed"]
+    status: int | None
+    error: str | None
+    excerpt: str | None
+
+
+class WebhookDeliveryInFull(WebhookDelivery, kw_only=True, forbid_unknown_fields=True):
+    """A delivery with what was sent and each attempt. `body` is null once it is past retention."""
+
+    body: dict[str, Any] | None
+    attempt_log: list[WebhookAttempt]
+
+
+class Queued(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How many deliveries are due now that were not."""
+
+    count: int
+
+
+class Sent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The delivery that was put into the outbox."""
+
+    id: str
+
+
+def webhook(row: webhooks.Subscription) -> Webhook:
+    """An endpoint as the API shows it."""
+    return Webhook(**_webhook(row))
+
+
+def new_webhook(row: webhooks.Subscription, *, secret: str | None) -> NewWebhook:
+    """An endpoint just made, with its secret."""
+    return NewWebhook(**_webhook(row), signing_secret=secret)
+
+
+def _webhook(row: webhooks.Subscription) -> dict[str, Any]:
+    state = "disabled" if row.disabled_at is not None else "failing" if row.failures else "enabled"
+    return {
+        "id": row.id,
+        "bot_id": row.bot_id,
+        "url": row.url,
+        "triggers": list(row.triggers),
+        "content": row.content,
+        "ordering": row.ordering,
+        "concurrency": row.concurrency,
+        "secret": "own" if row.has_own_secret else "project",
+        "former_secret_until": row.former_secret_until,
+        "state": state,
+        "disabled_at": row.disabled_at,
+        "disabled_reason": row.disabled_reason,
+        "failing_since": row.failing_since,
+        "failures": row.failures,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def delivery(row: webhooks.Delivery) -> WebhookDelivery:
+    """A delivery as listings show it."""
+    return WebhookDelivery(**_delivery(row))
+
+
+def delivery_in_full(row: webhooks.Delivery, attempts: Sequence[webhooks.Attempted]) -> WebhookDeliveryInFull:
+    """A delivery with all that is known of it. Its body goes into the answer as it was sent, without being parsed."""
+    return WebhookDeliveryInFull(
+        **_delivery(row),
+        body=cast(dict[str, Any], msgspec.Raw(row.body)) if row.body is not None else None,
+        attempt_log=[WebhookAttempt(**{name: getattr(one, name) for name in _ATTEMPT}) for one in attempts],
+    )
+
+
+_ATTEMPT = ("attempt", "started_at", "milliseconds", "outcome", "status", "error", "excerpt")
+
+
+def _delivery(row: webhooks.Delivery) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "webhook_id": row.subscription_id,
+        "trigger": row.trigger,
+        "calendar_id": row.calendar_id,
+        "bot_id": row.bot_id,
+        "idempotency_key": str(row.idempotency_key),
+        "status": row.status,
+        "attempts": row.attempts,
+        "next_attempt_at": row.next_attempt_at,
+        "last_status": row.last_status,
+        "last_error": row.last_error,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+    }

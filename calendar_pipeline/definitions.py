@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from calendar_pipeline.defs import bots, checks, sync
+from calendar_pipeline.defs import bots, checks, sync, webhooks
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
@@ -15,6 +15,7 @@ def defs() -> dg.Definitions:
         sync.definitions(settings),
         checks.definitions(settings),
         bots.definitions(settings),
+        webhooks.definitions(settings),
         dg.Definitions(
             resources={"pipeline": Pipeline()},
             # A run's work is done by threads of one process: another process per step would only cost its start.

@@ -150,6 +150,26 @@ class Settings(BaseSettings):
             raise ValueError("PUBLIC_BASE_URL must be an https address, such as https://calendars.example.com")
         return value.rstrip("/")
 
+    webhook_allow_http: bool = Field(
+        default=False, description="let webhooks go to http:// URLs; for development and tests"
+    )
+    webhook_allowed_networks: str = Field(
+        default="", description="networks that webhooks may go to though they are not public, comma-separated CIDRs"
+    )
+    webhook_ports: str = Field(default="443", description="ports that webhooks may go to, comma-separated, or any")
+    webhook_timeout_seconds: float = Field(
+        default=15.0, gt=0, description="one attempt as a whole: look-up, connection, TLS and answer"
+    )
+    webhook_lease_seconds: int = Field(
+        default=60, ge=1, description="how long a dead worker keeps a delivery from others; twice the timeout or more"
+    )
+    webhook_slots: int = Field(default=256, ge=1, le=4096, description="webhook requests at once in one worker")
+    webhook_linger_seconds: float = Field(
+        default=60.0, ge=0, description="how long a Dagster run waits for more to deliver before it ends"
+    )
+    webhook_body_days: int = Field(default=30, ge=1, description="days that bodies of webhooks are kept")
+    webhook_log_days: int = Field(default=90, ge=1, description="days that deliveries are listed without their bodies")
+
     @classmethod
     def load(cls, **given: object) -> "Settings":
         """The settings in force: `given`, then the environment, then ``.env``, then what `up` noted when it started.

@@ -20,6 +20,9 @@ from calendar_pipeline.providers import registry
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.webhooks import address
+from calendar_pipeline.webhooks.client import Limits
+from calendar_pipeline.webhooks.run import Dispatch
 
 
 def utc_now() -> datetime:
@@ -101,4 +104,22 @@ def runner(settings: Settings) -> BotRunner:
         Transport(timeout=settings.bot_runner_timeout_seconds, max_body=1024 * 1024),
         base_url=settings.bot_runner_url,
         api_key=settings.bot_runner_api_key.get_secret_value(),
+    )
+
+
+def dispatch(settings: Settings, db: Database, *, clock: Callable[[], datetime] = utc_now) -> Dispatch:
+    """All that delivering webhooks needs."""
+    total = timedelta(seconds=settings.webhook_timeout_seconds)
+    return Dispatch(
+        db=db,
+        keyring=keyfile.load(settings),
+        policy=address.policy(
+            http=settings.webhook_allow_http,
+            networks=settings.webhook_allowed_networks,
+            ports=settings.webhook_ports,
+        ),
+        clock=clock,
+        limits=Limits(total=total, connect=min(total, Limits().connect)),
+        lease=timedelta(seconds=settings.webhook_lease_seconds),
+        slots=settings.webhook_slots,
     )

@@ -4,7 +4,7 @@ Object schemas come from the very types that answers are encoded from; paths, pa
 since that is what clients switch on. Tests hold it against the routes and against real answers.
 """
 
-from api.openapi import bots, calendar_events, calendars, connect, parts
+from api.openapi import bots, calendar_events, calendars, connect, parts, webhooks
 from api.openapi.parts import Json
 from calendar_pipeline.settings import Settings
 
@@ -13,7 +13,7 @@ DESCRIPTION = (
     "Instants are UTC with `Z`; fractions of a second are left out when zero."
 )
 
-GROUPS = (calendars, calendar_events, bots, connect)
+GROUPS = (calendars, calendar_events, bots, webhooks, connect)
 
 
 def document(settings: Settings, *, version: str, base: str) -> Json:

@@ -20,6 +20,9 @@ from calendar_pipeline.bots.model import FILTERABLE, Bot, BotPatch, Filter, Foll
 from calendar_pipeline.errors import DuplicateKey, NotFound
 from calendar_pipeline.meetings.bot_url import normalise_for_bot
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.webhooks import address, subscriptions
+from calendar_pipeline.webhooks.address import Refused
+from calendar_pipeline.webhooks.model import NewSubscription
 
 PAGE = 25
 LISTING = "bots"
@@ -70,7 +73,7 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
         given = {**validation.mapping(posted.data), "meeting_url": event.link, "join_at": event.starts_at}
         posted = replace(posted, data=given)
     values = validation.check(posted, creation_fields(service.settings, now=now))
-    webhooks_of(values)
+    told = webhooks_of(values, service.settings)
     new = NewBot(
         name=values["bot_name"],
         meeting_url=values["meeting_url"],
@@ -83,6 +86,8 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
     try:
         with service.db.begin() as conn:
             made = bots.create(conn, service.keyring, project, new, now=now)
+            own = [replace(one, bot_id=made.id) for one in told]
+            subscriptions.create(conn, service.keyring, project, own, now=now)
     except DuplicateKey:
         raise problems.error(400, TAKEN) from None
     except NotFound as missing:
@@ -203,14 +208,22 @@ def event_of(service: Services, project: str, posted: Posted) -> Followed | None
     return event
 
 
-def webhooks_of(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The bot's own webhooks; raises a 400 problem."""
+def webhooks_of(values: Mapping[str, Any], settings: Settings) -> list[NewSubscription]:
+    """The bot's own webhooks, not yet looked up; raises a 400 problem."""
     webhooks = cast(list[dict[str, Any]], values.get("webhooks", []))
     if len(webhooks) > options.MOST_WEBHOOKS:
         raise problems.error(400, "You have reached the maximum number of webhooks for a single bot")
     if len({webhook["url"] for webhook in webhooks}) < len(webhooks):
         raise problems.error(400, "URL already subscribed for this bot")
-    return webhooks
+    policy = address.policy(
+        http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks, ports=settings.webhook_ports
+    )
+    try:
+        for webhook in webhooks:
+            address.accept(webhook["url"], policy)
+    except Refused as refusal:
+        raise problems.fields({"webhooks": [str(refusal)]}) from None
+    return [NewSubscription(url=webhook["url"], triggers=webhook["triggers"]) for webhook in webhooks]
 
 
 def creation_fields(settings: Settings, *, now: datetime) -> list[Field]:

@@ -9,6 +9,7 @@ from calendar_pipeline.bots.run import Bots
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.webhooks.run import Dispatch
 
 
 class Pipeline(dg.ConfigurableResource["Pipeline"]):
@@ -48,3 +49,14 @@ class Pipeline(dg.ConfigurableResource["Pipeline"]):
             migrate.check(db)
             migrate.prepare_history(db, now=wiring.utc_now())
             yield wiring.ingest(settings, db, run_id=run_id)
+
+    @contextmanager
+    def dispatch(self) -> Generator[Dispatch]:
+        """All that a run needs to deliver webhooks."""
+        from calendar_pipeline import wiring
+        from calendar_pipeline.db import migrate
+
+        settings = self.settings()
+        with wiring.database(settings, connections=4) as db:
+            migrate.check(db)
+            yield wiring.dispatch(settings, db)

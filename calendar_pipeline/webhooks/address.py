@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from calendar_pipeline.errors import CalendarPipelineError
+from calendar_pipeline.errors import CalendarPipelineError, SetupError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -75,6 +75,20 @@ class Policy:
     """Addresses that are permitted in spite of `DENIED`."""
     ports: frozenset[int] | None = frozenset({443})
     """None: any."""
+
+
+def policy(*, http: bool, networks: str, ports: str) -> Policy:
+    """The policy that settings tell; raises SetupError."""
+    try:
+        return Policy(
+            http=http,
+            networks=tuple(ip_network(part.strip()) for part in networks.split(",") if part.strip()),
+            ports=None if ports.strip() == "any" else frozenset(int(part) for part in ports.split(",")),
+        )
+    except ValueError as error:
+        raise SetupError(
+            f"WEBHOOK_ALLOWED_NETWORKS are networks such as 10.1.0.0/16, WEBHOOK_PORTS are numbers or any: {error}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

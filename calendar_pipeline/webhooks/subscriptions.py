@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from calendar_pipeline import ids
 from calendar_pipeline.db.keyset import Order, Page, Seek
-from calendar_pipeline.db.schema import webhook_delivery, webhook_secret, webhook_subscription
+from calendar_pipeline.db.schema import project_counter, webhook_delivery, webhook_secret, webhook_subscription
 from calendar_pipeline.errors import NotFound
 from calendar_pipeline.projects import model as projects
 from calendar_pipeline.projects.store import secret_place as project_place
@@ -72,8 +72,8 @@ def _row(keyring: KeyRing, project_id: str, new: NewSubscription, *, now: dateti
 
 
 def count(conn: Connection, project_id: str) -> int:
-    """How many endpoints the project has, those of bots not counted."""
-    query = sa.select(sa.func.count()).where(_s.project_id == project_id, _s.bot_id.is_(None))
+    """How many endpoints the project has, those of bots not counted. No other is made until the caller commits."""
+    query = sa.select(project_counter.c.webhooks).where(project_counter.c.project_id == project_id).with_for_update()
     return conn.execute(query).scalar_one()
 
 
