@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, projects, run
+from calendar_pipeline.cli import bots, calendars, connect, data, projects, run, webhooks
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
@@ -18,6 +18,7 @@ app.add_typer(bots.app, name="bots")
 app.add_typer(data.app)
 app.add_typer(projects.project_app, name="project")
 app.add_typer(connect.app, name="connect")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(projects.keys_app, name="keys")
 app.add_typer(sandbox_app, name="sandbox")
 

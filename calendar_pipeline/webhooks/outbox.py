@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from calendar_pipeline import ids
 from calendar_pipeline.db.schema import calendar, webhook_delivery, webhook_subscription
-from calendar_pipeline.webhooks import body, sign
+from calendar_pipeline.webhooks import body, changes, sign
 from calendar_pipeline.webhooks.model import BotChange, CalendarTrigger
 from calendar_pipeline.webhooks.sign import Unsignable
 
@@ -50,6 +50,7 @@ _CALENDAR = (
         calendar.c.last_successful_sync_at,
         calendar.c.last_attempted_sync_at,
         webhook_subscription.c.id.label("subscription"),
+        webhook_subscription.c.content,
     )
     .join(webhook_subscription, webhook_subscription.c.project_id == calendar.c.project_id)
     .where(
@@ -65,12 +66,16 @@ def calendar_event(
 ) -> int:
     """Tell the project's endpoints of a calendar; returns how many. The calendar's row is as it is to be told.
 
-    One statement if the project has no subscription, three if it has.
+    One statement if the project has no subscription, three if it has, and one more if somebody wants the changes of
+    `sync_run` themselves.
     """
     if not connection.execute(_WATCHED, {"calendar": calendar_id}).scalar():
         return 0
     rows = connection.execute(_CALENDAR, {"calendar": calendar_id, "trigger": trigger}).all()
     messages: list[Message] = []
+    more: Mapping[str, object] = {}
+    if sync_run is not None and trigger == "calendar.events_update" and any(row.content == "changes" for row in rows):
+        more = changes.of_sync(connection, calendar_id, sync_run=sync_run, at=at)
     for row in rows:
         data = body.calendar_data(
             state=row.state,
@@ -91,7 +96,7 @@ def calendar_event(
                     deduplication_key=row.deduplication_key,
                     metadata=row.metadata,
                     trigger=trigger,
-                    data=data,
+                    data={**data, **more} if row.content == "changes" else data,
                 ),
                 calendar_id=calendar_id,
                 sync_run=sync_run,
@@ -116,21 +121,21 @@ _BOTS = sa.text("""
 """)
 
 
-def bots_changed(connection: Connection, changes: Sequence[BotChange], *, at: datetime) -> int:
+def bots_changed(connection: Connection, told: Sequence[BotChange], *, at: datetime) -> int:
     """Tell of bots' changes of state, in the order given; returns how many deliveries that makes.
 
     A bot that has a subscription of its own is told of there and nowhere else. Three statements at most.
     """
-    if not changes:
+    if not told:
         return 0
-    bots = sorted({change.bot_id for change in changes})
+    bots = sorted({change.bot_id for change in told})
     connection.execute(_BOTS_WATCHED, {"bots": bots})
-    told: dict[str, list[sa.Row[*tuple[object, ...]]]] = {}
+    endpoints: dict[str, list[sa.Row[*tuple[object, ...]]]] = {}
     for row in connection.execute(_BOTS, {"bots": bots}):
-        told.setdefault(str(row.id), []).append(row)
+        endpoints.setdefault(str(row.id), []).append(row)
     messages: list[Message] = []
-    for change in changes:
-        for row in told.get(change.bot_id, ()):
+    for change in told:
+        for row in endpoints.get(change.bot_id, ()):
             key = uuid.uuid4()
             messages.append(
                 Message(

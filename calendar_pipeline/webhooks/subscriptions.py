@@ -95,6 +95,12 @@ def page(
     return Page(rows=[_subscription(row) for row in part.rows], next=part.next, previous=part.previous)
 
 
+def everyone(conn: Connection) -> list[Subscription]:
+    """Every project's endpoints, oldest first, those of bots as well."""
+    rows = conn.execute(sa.select(*_PUBLIC).order_by(_s.created_at, _s.id))
+    return [_subscription(row) for row in rows]
+
+
 def patch(
     conn: Connection, project_id: str, subscription: str, change: SubscriptionPatch, *, now: datetime
 ) -> Subscription:

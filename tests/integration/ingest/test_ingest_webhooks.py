@@ -201,3 +201,41 @@ def test_what_cannot_be_signed_is_kept_as_rejected_and_stops_nothing_else(bench:
         "unsignable: $.x has half of a surrogate pair",
     )
     assert (good["status"], bytes(good["body"])) == ("pending", '{"x":"😀"}'.encode())
+
+
+def test_who_asks_for_the_changes_gets_them_from_what_to_what(bench: Any) -> None:
+    plain, rich = subscribe(bench, UPDATE), subscribe(bench, UPDATE, content="changes")
+    event = bench.add("Planning", start="2026-11-24T15:00")
+    bench.sync()
+    bench.world.retitle_event(bench.cal.at_google, event, "Planung 🎉")
+    before = bench.db.statements
+    bench.sync()
+    with_changes = bench.db.statements - before
+    told = {row["subscription_id"]: json.loads(row["body"])["data"] for row in deliveries(bench)[-2:]}
+    assert "changes" not in told[plain]
+    [change] = told[rich]["changes"]
+    assert change == {
+        "sequence": 2,
+        "event_id": bench.events()[event]["id"],
+        "version": 2,
+        "change": "updated",
+        "fields": {"title": {"from": "Planning", "to": "Planung 🎉"}},
+    }
+    assert told[rich]["changes_truncated"] is False
+    first = json.loads(next(row for row in deliveries(bench) if row["subscription_id"] == rich)["body"])["data"]
+    assert first["changes"][0]["fields"]["title"] == {"from": None, "to": "Planning"}
+    assert first["changes"][0]["fields"]["starts_at"]["to"].endswith("Z")
+    bench.execute("UPDATE webhook_subscription SET content = 'reference'")
+    assert statements(bench) <= with_changes
+
+
+def test_changes_are_bounded_and_say_so(bench: Any) -> None:
+    rich = subscribe(bench, UPDATE, content="changes")
+    for number in range(130):
+        bench.add(f"No {number} " + "x" * 500)
+    bench.sync()
+    [row] = [row for row in deliveries(bench) if row["subscription_id"] == rich]
+    data = json.loads(row["body"])["data"]
+    assert data["changes_truncated"] is True
+    assert 0 < len(data["changes"]) <= 100
+    assert len(row["body"]) < 256 * 1024
