@@ -20,7 +20,7 @@ from calendar_pipeline.bots.model import FILTERABLE, Bot, BotPatch, Filter, Foll
 from calendar_pipeline.errors import DuplicateKey, NotFound
 from calendar_pipeline.meetings.bot_url import normalise_for_bot
 from calendar_pipeline.settings import Settings
-from calendar_pipeline.webhooks import address, subscriptions
+from calendar_pipeline.webhooks import address
 from calendar_pipeline.webhooks.address import Refused
 from calendar_pipeline.webhooks.model import NewSubscription
 
@@ -73,7 +73,6 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
         given = {**validation.mapping(posted.data), "meeting_url": event.link, "join_at": event.starts_at}
         posted = replace(posted, data=given)
     values = validation.check(posted, creation_fields(service.settings, now=now))
-    told = webhooks_of(values, service.settings)
     new = NewBot(
         name=values["bot_name"],
         meeting_url=values["meeting_url"],
@@ -82,12 +81,11 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
         metadata=values.get("metadata"),
         deduplication_key=values.get("deduplication_key"),
         settings={name: values[name] for name in options.SCHEMAS if name in values},
+        webhooks=webhooks_of(values, service.settings),
     )
     try:
         with service.db.begin() as conn:
             made = bots.create(conn, service.keyring, project, new, now=now)
-            own = [replace(one, bot_id=made.id) for one in told]
-            subscriptions.create(conn, service.keyring, project, own, now=now)
     except DuplicateKey:
         raise problems.error(400, TAKEN) from None
     except NotFound as missing:

@@ -9,7 +9,7 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api import auth, methods, pagination, problems, responses, services, shapes, timestamps, validation
+from api import auth, methods, own, pagination, problems, responses, services, shapes, timestamps, validation
 from api.body import Posted
 from api.services import Services
 from api.validation import Field, Invalid
@@ -44,7 +44,7 @@ DELIVERIES_PATH = "/webhook_deliveries"
 DELIVERY_PATH = "/webhook_deliveries/{delivery_id:str}"
 RESEND_PATH = "/webhook_deliveries/{delivery_id:str}/resend"
 
-MANAGE = {"scope": "webhooks:manage", "own": True}
+MANAGE = {"scope": "webhooks:manage"}
 
 KNOWN_TRIGGERS = (*TRIGGERS, DISABLED)
 LONGEST_OVERLAP = timedelta(days=7)
@@ -55,7 +55,7 @@ _ID = re.compile(r"(webhook|msg)_[A-Za-z0-9]{16}", re.ASCII)
 @get(PATH, sync_to_thread=True, opt=MANAGE)
 def list_webhooks(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The project's endpoints, newest first; with `bot_id` those of one bot."""
-    query = _query(request, "cursor", "bot_id")
+    query = own.parameters(request, "cursor", "bot_id")
     seek = pagination.seek(query, listing=LISTING)
     with services.of(request).db.single() as conn:
         found = subscriptions.page(
@@ -71,13 +71,15 @@ def create_webhook(request: Request[Any, Any, Any], posted: NamedDependency[Post
     values = validation.check(posted, creation_fields())
     _examine(service, values["url"])
     kind = values.pop("secret", "project")
-    own = projects.new_signing_secret() if kind == "own" else None
+    secret = projects.new_signing_secret() if kind == "own" else None
     with service.db.begin() as conn:
         if subscriptions.count(conn, project) >= MOST_SUBSCRIPTIONS:
             raise problems.error(400, f"A project has {MOST_SUBSCRIPTIONS} webhooks at most. Delete one first.")
-        [made] = subscriptions.create(conn, service.keyring, project, [NewSubscription(**values, secret=own)], now=now)
-        shown = own
-        if own is None and not project_store.webhook_secrets(conn, service.keyring, project):
+        [made] = subscriptions.create(
+            conn, service.keyring, project, [NewSubscription(**values, secret=secret)], now=now
+        )
+        shown = secret
+        if secret is None and not project_store.webhook_secrets(conn, service.keyring, project):
             shown = project_store.set_webhook_secret(conn, service.keyring, project, now=now)
     return _no_store(responses.json(shapes.new_webhook(made, secret=shown), status=201))
 
@@ -85,7 +87,7 @@ def create_webhook(request: Request[Any, Any, Any], posted: NamedDependency[Post
 @get(ITEM_PATH, sync_to_thread=True, opt=MANAGE)
 def get_webhook(request: Request[Any, Any, Any], webhook_id: FromPath[str]) -> Response[bytes]:
     """One endpoint."""
-    _query(request)
+    own.parameters(request)
     return responses.json(shapes.webhook(_found(request, webhook_id)))
 
 
@@ -179,7 +181,7 @@ def recover_webhook(
 @get(DELIVERIES_PATH, sync_to_thread=True, opt=MANAGE)
 def list_deliveries(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Deliveries, newest first."""
-    query = _query(request, "cursor", "webhook_id", "status")
+    query = own.parameters(request, "cursor", "webhook_id", "status")
     status = query.get("status")
     if status is not None and status not in get_args(DeliveryStatus):
         raise problems.error(400, f"status is one of {', '.join(get_args(DeliveryStatus))}.")
@@ -199,7 +201,7 @@ def list_deliveries(request: Request[Any, Any, Any]) -> Response[bytes]:
 @get(DELIVERY_PATH, sync_to_thread=True, opt=MANAGE)
 def get_delivery(request: Request[Any, Any, Any], delivery_id: FromPath[str]) -> Response[bytes]:
     """One delivery, what was sent, and each attempt."""
-    _query(request)
+    own.parameters(request)
     try:
         with services.of(request).db.single() as conn:
             found = log.get(conn, auth.project_id(request), _known(delivery_id))
@@ -303,14 +305,6 @@ def _examine(service: Services, url: str) -> None:
         client.examine(url, policy)
     except Refused as refusal:
         raise problems.fields({"url": [str(refusal)]}) from None
-
-
-def _query(request: Request[Any, Any, Any], *known: str) -> dict[str, str]:
-    """The query's parameters; unknown ones are refused, since a mistyped filter is a wrong answer."""
-    query = pagination.parameters(request)
-    if unknown := sorted(set(query) - set(known)):
-        raise problems.error(400, f"Unknown query parameter: {unknown[0]}. Known: {', '.join(known) or 'none'}.")
-    return query
 
 
 def _text(value: str | None) -> str | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
+from calendar_pipeline.webhooks.model import NewSubscription
+
 State = Literal[
     "ready",
     "joining",
@@ -133,6 +135,8 @@ class NewBot:
     deduplication_key: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict[str, object], repr=False)
     made_by: MadeBy = "client"
+    webhooks: Sequence[NewSubscription] = ()
+    """Who is told of this bot, in place of the project's endpoints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ A bot that is gone (its row says since when and why) is not there for any of the
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from calendar_pipeline.db.schema import bot
 from calendar_pipeline.db.schema.bots import LIVE
 from calendar_pipeline.errors import DuplicateKey, NotFound
 from calendar_pipeline.secrets.keyring import KeyRing, Place
-from calendar_pipeline.webhooks import outbox
+from calendar_pipeline.webhooks import outbox, subscriptions
 from calendar_pipeline.webhooks.model import BotChange
 
 _SHOWN = (
@@ -124,6 +125,8 @@ def create(
         raise NotFound(str(values["event"])) from None
     if made is None:
         raise DuplicateKey("deduplication_key")
+    own = [replace(one, bot_id=row) for one in new.webhooks]
+    subscriptions.create(conn, keyring, project_id, own, now=now)  # before anything is told of the bot
     if new.join_at is None:
         outbox.bots_changed(conn, [_on_its_way(row, now)], at=now)
     return _bot(made)

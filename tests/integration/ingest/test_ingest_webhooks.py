@@ -4,15 +4,18 @@ import json
 import threading
 import time
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from calendar_pipeline import ids
+from calendar_pipeline.bots import store as bots
+from calendar_pipeline.bots.model import NewBot
 from calendar_pipeline.db.schema import webhook_subscription
 from calendar_pipeline.webhooks import outbox
+from calendar_pipeline.webhooks.model import BotChange, NewSubscription
 from calendar_pipeline.webhooks.outbox import Message
 
 UPDATE, STATE = "calendar.events_update", "calendar.state_change"
@@ -239,3 +242,52 @@ def test_changes_are_bounded_and_say_so(bench: Any) -> None:
     assert data["changes_truncated"] is True
     assert 0 < len(data["changes"]) <= 100
     assert len(row["body"]) < 256 * 1024
+
+
+def test_a_bot_with_endpoints_of_its_own_is_told_of_there_and_nowhere_else(bench: Any) -> None:
+    project_wide = subscribe(bench, "bot.state_change")
+    subscribe(bench, UPDATE)
+    made = []
+    for own in ([NewSubscription(url="https://own.example/", triggers=["bot.state_change"])], []):
+        new = NewBot(
+            name="x",
+            meeting_url="https://meet.google.com/abc-defg-hij",
+            join_at=bench.clock() + timedelta(days=1),
+            metadata={"10": "Zoë", "9": "🎉"},
+            webhooks=own,
+        )
+        with bench.db.begin() as connection:
+            made.append(bots.create(connection, bench.keyring, bench.project, new, now=bench.clock()).id)
+    before = bench.db.statements
+    changes = [
+        BotChange(
+            bot_id=bot,
+            event_type="joined_meeting",
+            event_sub_type=None,
+            event_metadata={},
+            old_state="joining",
+            new_state="joined_not_recording",
+            at=bench.clock(),
+        )
+        for bot in made
+    ]
+    with bench.db.begin() as connection:
+        assert outbox.bots_changed(connection, changes, at=bench.clock()) == 2
+    assert bench.db.statements - before == 3
+    [own, wide] = bench.rows("SELECT * FROM webhook_delivery WHERE trigger = 'bot.state_change' ORDER BY n")
+    [theirs] = bench.rows("SELECT id FROM webhook_subscription WHERE bot_id = :bot", bot=made[0])
+    assert (own["subscription_id"], wide["subscription_id"]) == (theirs["id"], project_wide)
+    assert json.loads(own["body"]) == {
+        "idempotency_key": str(own["idempotency_key"]),
+        "bot_id": made[0],
+        "bot_metadata": {"009": "🎉", "010": "Zoë"},
+        "trigger": "bot.state_change",
+        "data": {
+            "event_type": "joined_meeting",
+            "event_sub_type": None,
+            "event_metadata": {},
+            "old_state": "joining",
+            "new_state": "joined_not_recording",
+            "created_at": "2026-11-23T09:00:00+00:00",
+        },
+    }
