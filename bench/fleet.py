@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,10 +16,14 @@ from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import NewCalendar
 from calendar_pipeline.db import embedded, migrate
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.event import Platform
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.google.client import GoogleCalendar
+from calendar_pipeline.providers.microsoft.client import MicrosoftCalendar
+from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
+from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.secrets.keyring import KeyRing, generate
 from sandbox.client import Client
@@ -78,12 +82,12 @@ def sandbox() -> Generator[Client]:
 
 
 @contextmanager
-def fleet(count: int, events: int) -> Generator[Fleet]:
-    """`count` calendars with `events` single events each."""
+def fleet(count: int, events: int, *, platform: Platform = "google") -> Generator[Fleet]:
+    """`count` calendars of one provider with `events` single events each."""
     key = generate("bench")
     keyring = KeyRing.parse(key)
     with database() as url, sandbox() as client, Database(url, connections=16) as db:
-        made = client.create_calendars(count, events)
+        made = client.create_calendars(count, events, provider=platform)
         now = wiring.utc_now()
         with db.begin() as connection:
             project = projects.create(connection, "bench", now=now).id
@@ -93,7 +97,7 @@ def fleet(count: int, events: int) -> Generator[Fleet]:
                     keyring,
                     project,
                     NewCalendar(
-                        platform="google",
+                        platform=platform,
                         client_id=one.client_id,
                         client_secret=one.client_secret,
                         refresh_token=one.refresh_token,
@@ -102,15 +106,9 @@ def fleet(count: int, events: int) -> Generator[Fleet]:
                 ).id
                 for one in made
             ]
-        google = GoogleCalendar(
-            Transport(timeout=30),
-            api_base_url=f"{client.url}/google",
-            token_url=f"{client.url}/google/token",
-            clock=wiring.utc_now,
-        )
         ingest = Ingest(
             db=db,
-            providers={"google": google},
+            providers=_providers(client.url),
             keyring=keyring,
             clock=wiring.utc_now,
             interval=timedelta(minutes=30),
@@ -120,3 +118,17 @@ def fleet(count: int, events: int) -> Generator[Fleet]:
             guard=Guard(per_client=1e9, per_account=1e9),
         )
         yield Fleet(db, url, key, client, ingest, made, keys)
+
+
+def _providers(url: str) -> Mapping[Platform, CalendarProvider]:
+    """Both, as the sandbox at `url` has them."""
+    transport = Transport(timeout=30)
+    graph, login = f"{url}/microsoft/graph", f"{url}/microsoft/login"
+    entra = Entra(transport, login_base_url=login, tenant="common", scope=calendar_scope(graph))
+    google = GoogleCalendar(
+        transport, api_base_url=f"{url}/google", token_url=f"{url}/google/token", clock=wiring.utc_now
+    )
+    return {
+        "google": google,
+        "microsoft": MicrosoftCalendar(transport, entra, graph_base_url=graph, clock=wiring.utc_now),
+    }

@@ -55,11 +55,13 @@ def main() -> None:
     parser.add_argument("--calendars", type=int, default=1000)
     parser.add_argument("--events", type=int, default=40)
     parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--platform", choices=["google", "microsoft"], default="google")
     parser.add_argument("--sizes", type=int, nargs="*", default=[20, 100, 500, 2000])
     given = parser.parse_args()
 
-    table = columns(f"{given.calendars} calendars of {given.events} events, {given.threads} threads; per calendar")
-    with fleet(given.calendars, given.events) as bench:
+    fleet_of = f"{given.calendars} {given.platform} calendars of {given.events} events"
+    table = columns(f"{fleet_of}, {given.threads} threads; per calendar")
+    with fleet(given.calendars, given.events, platform=given.platform) as bench:
         measure("first sync", bench, table, threads=given.threads)
         measure("no change", bench, table, threads=given.threads)
         measure("no change", bench, table, threads=given.threads)
@@ -71,7 +73,7 @@ def main() -> None:
 
     sizes = columns("by size of the calendar: 20 calendars each; per calendar")
     for events in given.sizes:
-        with fleet(20, events) as bench:
+        with fleet(20, events, platform=given.platform) as bench:
             step(sizes, bench, events, given.threads)
     out.print(sizes)
 

@@ -31,6 +31,11 @@ from calendar_pipeline.supervise import Supervisor, free_port, listens, require_
 START_SECONDS = 120.0
 LOOPBACK = "127.0.0.1"
 DEMO = "demo"
+DEMOS: Mapping[str, Mapping[str, str]] = {
+    DEMO: {"platform": "google", "refresh_token": "sandbox-demo-refresh-token"},
+    "demo-microsoft": {"platform": "microsoft", "refresh_token": "sandbox-demo-microsoft-refresh-token"},
+}
+"""The sandbox's demo calendars, by deduplication key."""
 DAGSTER_DATABASE = "dagster"
 
 
@@ -120,10 +125,10 @@ def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, 
     watch.until("the API", lambda: _answers(f"{at.api}/readyz"))
     watch.until("Dagster", lambda: _answers(f"{at.dagster}/server_info"))
     if with_sandbox:
-        calendar = _follow_demo(at, demo_key)
+        calendars = [_follow_demo(at, demo_key, key, body) for key, body in DEMOS.items()]
         watch.until(
-            "the demo calendar's first sync by a Dagster run",
-            lambda: _get(f"{at.api}/api/v1/calendars/{calendar}", demo_key)["last_successful_sync_at"] is not None,
+            "the demo calendars' first sync by a Dagster run",
+            lambda: all(_is_synced(at, demo_key, calendar) for calendar in calendars),
         )
     supervisor.say(
         "up",
@@ -266,19 +271,17 @@ def _demo_key(settings: Settings, db: Database) -> str:
     return secret
 
 
-def _follow_demo(at: Addresses, key: str) -> str:
-    """The demo calendar's id; it is created on first start."""
-    found = _get(f"{at.api}/api/v1/calendars?deduplication_key={DEMO}", key)["results"]
+def _follow_demo(at: Addresses, api_key: str, key: str, body: Mapping[str, str]) -> str:
+    """A demo calendar's id; it is created on first start."""
+    found = _get(f"{at.api}/api/v1/calendars?deduplication_key={key}", api_key)["results"]
     if isinstance(found, list) and found:
         return str(found[0]["id"])
-    body = {
-        "platform": "google",
-        "client_id": "sandbox-client",
-        "client_secret": "sandbox-secret",
-        "refresh_token": "sandbox-demo-refresh-token",
-        "deduplication_key": DEMO,
-    }
-    return str(_request(f"{at.api}/api/v1/calendars", key, body)["id"])
+    client = {"client_id": "sandbox-client", "client_secret": "sandbox-secret", "deduplication_key": key}
+    return str(_request(f"{at.api}/api/v1/calendars", api_key, {**client, **body})["id"])
+
+
+def _is_synced(at: Addresses, api_key: str, calendar: str) -> bool:
+    return _get(f"{at.api}/api/v1/calendars/{calendar}", api_key)["last_successful_sync_at"] is not None
 
 
 def _answers(url: str) -> bool:

@@ -71,7 +71,7 @@ _DEMO_ACCOUNTS: Mapping[Provider, tuple[str, str]] = {
 
 
 def add_demo(world: "World", now: datetime, *, provider: Provider = "google") -> Credentials:
-    """demo@example.com (at Google) with a fortnight as somebody might have it; its credentials never change.
+    """One of `_DEMO_ACCOUNTS` with a fortnight as somebody might have it; its credentials never change.
 
     Safe to call again: a demo calendar that is there is left as it is, and gets a new token if all were revoked.
     """
@@ -84,10 +84,10 @@ def add_demo(world: "World", now: datetime, *, provider: Provider = "google") ->
         made = world.create_calendar(account=account, summary="Demo", refresh_token=token, provider=provider)
         today = now.replace(tzinfo=None)
         monday = (today - timedelta(days=today.weekday())).date()
-        for day, hour, body in _DEMO:
+        for day, hour, body in _DEMOS[provider]:
             start = f"{monday + timedelta(days=day)}" + (f"T{hour}" if hour else "")
             world.create_event(made.calendar_id, start=start, **body)
-        declined = world.find_event(made.calendar_id, "Vendor pitch")
+        declined = world.find_event(made.calendar_id, _DECLINED[provider])
         world.respond(made.calendar_id, declined, "declined")
         return made
 
@@ -178,6 +178,76 @@ _DEMO: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (9, "12:00", {"title": "Quarterly numbers", "minutes": 90, "location": _ZOOM}),
     (10, "14:00", {"title": "Architecture talk", "minutes": 60, "link": "https://meet.google.com/arc-hite-ctu"}),
 )
+
+_DEMO_MICROSOFT: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (
+        0,
+        "09:00",
+        {
+            "title": "Morning check-in",
+            "minutes": 15,
+            "link": _TEAMS.format("morning"),
+            "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"],
+        },
+    ),
+    (
+        0,
+        "13:00",
+        {
+            "title": "Steering committee",
+            "minutes": 60,
+            "link": _TEAMS.format("steering"),
+            "recurrence": ["RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=MO"],
+            "attendees": ["robin@example.com", "alex@example.com"],
+        },
+    ),
+    (
+        1,
+        "10:30",
+        {"title": "Account call: Fabrikam", "minutes": 45, "link": _ZOOM, "attendees": ["kim@example.net"]},
+    ),
+    (1, "15:00", {"title": "Budget round", "minutes": 60, "location": "Room 2.14"}),
+    (
+        2,
+        "11:00",
+        {
+            "title": "Partner update",
+            "link": _ZOOM,
+            "organizer": "partner@example.net",
+            "attendees": ["sam@example.com"],
+        },
+    ),
+    (
+        2,
+        "16:00",
+        {
+            "title": "Coaching with Robin",
+            "link": _TEAMS.format("coaching"),
+            "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=WE"],
+            "attendees": ["robin@example.com"],
+        },
+    ),
+    (
+        3,
+        "14:00",
+        {"title": "Roadshow", "link": _ZOOM, "organizer": "events@example.net", "attendees": ["all@example.com"]},
+    ),
+    (4, "", {"title": "Office closed"}),
+    (
+        4,
+        "15:00",
+        {"title": "Town hall", "minutes": 45, "link": _TEAMS.format("townhall"), "attendees": ["all@example.com"]},
+    ),
+    (8, "10:00", {"title": "Hiring panel", "minutes": 60, "description": f"Join: {_ZOOM}"}),
+    (9, "11:30", {"title": "Month-end close", "minutes": 90, "link": _TEAMS.format("close")}),
+    (10, "13:30", {"title": "Data guild", "link": "https://meet.google.com/dat-agui-ldx"}),
+)
+_DEMOS: Mapping[Provider, tuple[tuple[int, str, dict[str, Any]], ...]] = {
+    "google": _DEMO,
+    "microsoft": _DEMO_MICROSOFT,
+}
+_DECLINED: Mapping[Provider, str] = {"google": "Vendor pitch", "microsoft": "Roadshow"}
+"""What its owner declined."""
 
 
 def _single(n: int, midnight: datetime, zone: str, of: int) -> dict[str, Any]:

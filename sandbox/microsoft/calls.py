@@ -124,6 +124,7 @@ def _graph(world: "World", call: Call) -> Reply:
         if handler is None:
             message = f"Resource not found for the segment '{call.path.rsplit('/', 1)[-1]}'."
             raise bad_request(message, "BadRequest")
+        reads.check_user(call.path, access.account)
         preferred = ask.preferences(call.headers.get("prefer", ""))
         if preferred.applied:
             told.headers["preference-applied"] = preferred.applied

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import msgspec
 
@@ -40,7 +40,7 @@ def me(context: "Context") -> Answer:
     account = context.access.account
     return 200, {
         "@odata.context": f"{root(context)}/$metadata#users/$entity",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, account)),
+        "id": _user(account),
         "displayName": account.partition("@")[0],
         "mail": account,
         "userPrincipalName": account,
@@ -171,6 +171,17 @@ def need(access: Access, scopes: Sequence[str]) -> None:
     granted = {scope.rsplit("/", 1)[-1].lower() for scope in access.scope.split()}
     if not granted & set(scopes):
         raise GraphError(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+
+
+def check_user(path: str, account: str) -> None:
+    """Raise the 403 of a path that names another user: this is the signed-in one's token."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    if len(parts) > 3 and parts[2] == "users" and parts[3].lower() not in (account.lower(), _user(account)):
+        raise GraphError(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
+
+
+def _user(account: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, account))
 
 
 def _calendar(context: "Context") -> Calendar:

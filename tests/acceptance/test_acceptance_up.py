@@ -13,6 +13,7 @@ import pytest
 from calendar_pipeline.secrets.keyring import KeyRing, Place
 
 DEMO = "demo@example.com"
+MICROSOFT_DEMO = "demo-microsoft@example.com"
 CANARY = "kanarienvogel"
 """A word in every secret and every title of the people below; nobody else uses it."""
 
@@ -42,6 +43,12 @@ def demo(here: Any) -> str:
     return str(calendar["id"])
 
 
+@pytest.fixture(scope="module")
+def microsoft_demo(here: Any) -> str:
+    [calendar] = here.api("GET", "/calendars", deduplication_key="demo-microsoft")["results"]
+    return str(calendar["id"])
+
+
 def connect(here: Any, name: str) -> Person:
     """A person with one event, whose calendar is followed through the API."""
     made = here.sandbox.create_calendar(
@@ -56,19 +63,19 @@ def connect(here: Any, name: str) -> Person:
 
 
 @pytest.fixture(scope="module")
-def people(here: Any, demo: str) -> list[Person]:
+def people(here: Any, demo: str, microsoft_demo: str) -> list[Person]:
     """Two more calendars, followed and synced."""
     made = [connect(here, name) for name in ("ada", "grace")]
-    wanted = {demo, *(person.id for person in made)}
+    wanted = {demo, microsoft_demo, *(person.id for person in made)}
     here.until("the new calendars to be synced", lambda: here.materialised() == wanted)
     return made
 
 
 @pytest.fixture(scope="module", autouse=True)
-def backfill(here: Any, demo: str, people: list[Person]) -> str:
+def backfill(here: Any, demo: str, microsoft_demo: str, people: list[Person]) -> str:
     """A backfill of all partitions, asked for as the UI does. Its daemon looks twice a minute: it goes on meanwhile."""
     keys = here.partitions()["partitionKeys"]
-    assert set(keys) == {demo, *(person.id for person in people)}
+    assert set(keys) == {demo, microsoft_demo, *(person.id for person in people)}
     launched = here.graphql(
         """mutation($given: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $given) {
             ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
@@ -117,6 +124,25 @@ def test_the_demo_calendar_is_what_the_provider_lists(here: Any, demo: str) -> N
     assert here.run(first.run_id)["status"] == "SUCCESS"
     assert first.created > 20
     here.equals_provider(demo, DEMO)
+
+
+def test_the_microsoft_demo_calendar_is_followed_too(here: Any, microsoft_demo: str) -> None:
+    """Read through msal and Graph by the time all is ready; what happens to it is read by the next sync."""
+    provider_id = here.sandbox.credentials(MICROSOFT_DEMO).calendar_id
+    held = {one["platform_uuid"]: one for one in here.events(microsoft_demo)}
+    [window] = here.rows("SELECT held_from, held_until FROM calendar WHERE id = %s", microsoft_demo)
+    told = here.sandbox.listing(provider_id, time_min=window.held_from, time_max=window.held_until)
+    # Held beyond what the API shows, as for every calendar.
+    rows = here.rows(
+        "SELECT provider_event_id FROM calendar_event WHERE calendar_id = %s AND NOT is_deleted", microsoft_demo
+    )
+    assert {row.provider_event_id for row in rows} == {one["id"] for one in told if not one["isCancelled"]}
+    assert len(held) > 20
+    assert any("teams.microsoft.com" in (one["meeting_url"] or "") for one in held.values())
+    event = here.sandbox.find_event(provider_id, "Budget round")
+    here.sandbox.retitle_event(provider_id, event, "Budget round, again")
+    assert here.command("sync", microsoft_demo).returncode == 0
+    assert shown(here, microsoft_demo, event)["name"] == "Budget round, again"
 
 
 def test_a_moved_event_is_read_by_a_run_from_the_ui(here: Any, demo: str) -> None:
@@ -263,7 +289,7 @@ def test_a_stranger_finds_the_way_by_the_commands(here: Any, demo: str, people: 
     assert everything.returncode == 0
     assert person.id in everything.stdout
     assert demo not in everything.stdout, "where nothing changed, nothing is said"
-    assert "4 calendars" in everything.stdout
+    assert "5 calendars" in everything.stdout
     assert shown(here, person.id, person.event)["is_deleted"] is True
 
     made = here.command("project", "create", "acme")
@@ -276,7 +302,7 @@ def test_a_stranger_finds_the_way_by_the_commands(here: Any, demo: str, people: 
 
 
 def test_a_backfill_of_all_partitions_lists_them_anew(
-    here: Any, backfill: str, demo: str, people: list[Person]
+    here: Any, backfill: str, demo: str, microsoft_demo: str, people: list[Person]
 ) -> None:
     def ended() -> Any:
         told = here.graphql(
@@ -295,7 +321,8 @@ def test_a_backfill_of_all_partitions_lists_them_anew(
     ids = [run["runId"] for run in runs]
     rows = here.rows("SELECT calendar_id, outcome, mode, why FROM sync_run WHERE run_id = ANY(%s)", ids)
     assert sorted(rows) == sorted(
-        (calendar, "synced", "listing", "asked") for calendar in (demo, *(person.id for person in people))
+        (calendar, "synced", "listing", "asked")
+        for calendar in (demo, microsoft_demo, *(person.id for person in people))
     )
 
 

@@ -1,6 +1,7 @@
 """`calendar-pipeline sandbox …` against a running sandbox."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def run(sandbox: Running) -> Callable[..., str]:
         ),
         (["link", "lunch"], "unlinked 'Lunch'", 4),
         (["cancel", "weekly"], "cancelled 'Weekly', Tue 2099-01-06 15:00", 3),
-        (["delete", "weekly", "--series"], "cancelled series 'Weekly'", 1),
+        (["delete", "weekly", "--series"], "deleted series 'Weekly'", 1),
         (["decline", "lunch"], "declined 'Lunch'", 4),
         (["split", "weekly", "--title", "Other"], "split, and goes on as series 'Other'", 4),
         (["create", "New", "--at", "2099-01-09"], "created 'New', 2099-01-09 all day", 5),
@@ -120,3 +121,40 @@ def test_an_export_is_loaded(run: Callable[..., str], tmp_path: Path) -> None:
     assert run("load", str(file), "--account", "c@example.com").startswith(
         "loaded 1 events and series into c@example.com;"
     )
+
+
+@pytest.fixture
+def demos(sandbox: Running) -> Running:
+    sandbox.world.__init__()
+    sandbox.world.set_clock(datetime(2026, 11, 23, 8, tzinfo=UTC), frozen=True)
+    sandbox.add_demo()
+    sandbox.add_demo(provider="microsoft")
+    return sandbox
+
+
+def test_both_demos_are_worked_on_by_their_events_titles(demos: Running, run: Callable[..., str]) -> None:
+    assert run("move", "Planning", "--by", "30m").startswith("moved 'Planning', Mon 2026-11-23 14:30")
+    assert run("move", "Budget round", "--by", "30m").startswith("moved 'Budget round', Tue 2026-11-24 15:30")
+    assert run("link", "Budget", "https://us02web.zoom.us/j/8").startswith("linked to https://us02web.zoom.us/j/8: ")
+    assert run("cancel", "Partner update").startswith("cancelled 'Canceled: Partner update'")
+    assert run("restore", "Partner update").startswith("restored 'Partner update'")
+    assert run("delete", "Partner update").startswith("deleted 'Partner update'")
+    assert run("split", "Coaching", "--title", "Other").startswith(
+        "split, and goes on as series 'Other', Wed 2026-11-25"
+    )
+    assert "No event in demo@example.com" in run("cancel", "nothing", fails=True)
+    shown = run("events", "--calendar", "demo-microsoft@example.com")
+    assert "Town hall" in shown
+    assert "Stand-up" in run("events")
+
+
+def test_a_microsoft_calendar_is_made_filled_and_troubled(demos: Running, run: Callable[..., str]) -> None:
+    assert "microsoft" in run("new-calendar", "--account", "b@contoso.example", "--provider", "microsoft")
+    assert run("create", "Kick-off", "--at", "2026-11-24", "-c", "b@contoso.example").startswith("created 'Kick-off'")
+    assert run("switch", "replay", "true", "--provider", "microsoft") == "replay = True"
+    assert run("switch", "replay", "-c", "b@contoso.example") == "replay = True"
+    assert "aadsts50173" in run("fault")
+    told = run("fault", "aadsts50173", "--account", "b@contoso.example")
+    assert told == "aadsts50173 will strike where it belongs, 1 times"
+    assert run("lifecycle", "missed", "-c", "b@contoso.example") == "missed told to 0 subscriptions"
+    assert run("vanish", "-c", "b@contoso.example") == "0 are gone"

@@ -633,3 +633,4 @@ def test_answers_may_be_cut_garbled_slow_or_lost(graph: Graph, sandbox: Running)
 def test_unknown_paths_and_methods_are_refused(graph: Graph) -> None:
     assert refused(graph.raw("me/nonsense")) == (400, "BadRequest")
     assert graph.raw(f"users/{ME}/calendarView", **WINDOW).status == 200
+    assert refused(graph.raw("users/b@contoso.example/calendarView", **WINDOW)) == (403, "ErrorAccessDenied")
