@@ -55,6 +55,7 @@ browser:
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync
 	$(BIN)/python -m bench.cycle
+	$(BIN)/python -m bench.bots
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
