@@ -1,0 +1,218 @@
+"""After quiet each bot is as its event wants it, whatever the order of edits, disconnections, crashes and time."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from calendar_pipeline.bots import plan, queue, run, steps
+from calendar_pipeline.bots.port import Down
+from calendar_pipeline.calendars import store as calendars
+from calendar_pipeline.calendars.model import CalendarPatch
+
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "5"))
+STEPS = int(os.environ.get("PROPERTY_STEPS", "15"))
+POINTS = ("followed", "claimed", "planned", "committed", "asking", "answered", "handed", "told", "recalled")
+LINKS = ("https://meet.google.com/abc-defg-hij", "https://zoom.us/j/123456789", None)
+LEASE = timedelta(seconds=0.2)
+
+
+class Died(Exception):
+    """The worker is no more."""
+
+
+class BotMachine(RuleBasedStateMachine):
+    """Edits at the provider, and workers that come, go and die."""
+
+    def __init__(self, new_site: Callable[[], Any]) -> None:
+        super().__init__()
+        self.site = new_site()
+        self.site.bots = replace(self.site.bots, lease=LEASE)
+        self.events: list[str] = []
+        self.cancelled: set[str] = set()
+        self.bots: list[str] = []
+        self.is_connected = True
+
+    def _event(self, number: int) -> str:
+        return self.events[number % len(self.events)]
+
+    @precondition(lambda self: len(self.events) < 4 and self.is_connected)
+    @rule(hours=st.integers(1, 3), bots=st.integers(1, 2))
+    def a_meeting_with_bots(self, hours: int, bots: int) -> None:
+        event = self.site.event(hours=hours)
+        self.events.append(event)
+        self.bots += [self.site.bot(event) for _ in range(bots)]
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 3), minutes=st.sampled_from([-90, -20, 7, 60, 200]))
+    def move(self, number: int, minutes: int) -> None:
+        if (event := self._event(number)) not in self.cancelled:
+            self.site.sandbox.move_event(self.site.provider_id, event, by=timedelta(minutes=minutes))
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 3), link=st.sampled_from(LINKS))
+    def change_the_link(self, number: int, link: str | None) -> None:
+        if (event := self._event(number)) not in self.cancelled:
+            self.site.sandbox.set_link(self.site.provider_id, event, link)
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 3))
+    def cancel_or_restore(self, number: int) -> None:
+        event = self._event(number)
+        if event in self.cancelled:
+            self.site.sandbox.restore_event(self.site.provider_id, event)
+            self.cancelled.discard(event)
+        else:
+            self.site.sandbox.cancel_event(self.site.provider_id, event)
+            self.cancelled.add(event)
+
+    @rule(minutes=st.sampled_from([1, 4, 30, 70]))
+    def time_passes(self, minutes: int) -> None:
+        self.site.clock.pass_by(minutes=minutes)
+        self.site.sandbox.set_clock(self.site.clock(), frozen=True)
+
+    @precondition(lambda self: self.is_connected)
+    @rule()
+    def sync(self) -> None:
+        self.site.sync()
+
+    @rule()
+    def a_worker_comes(self) -> None:
+        run.work(self.site.bots)
+
+    @rule(point=st.sampled_from(POINTS))
+    def a_worker_dies(self, point: str) -> None:
+        def die(reached: str) -> None:
+            if reached == point:
+                raise Died
+
+        try:
+            run.work(replace(self.site.bots, crash=die))
+        except Died:
+            time.sleep(LEASE.total_seconds() * 1.2)
+
+    @rule(is_down=st.booleans())
+    def the_runner_goes_or_comes(self, is_down: bool) -> None:
+        runner = self.site.runner
+
+        def accepts_in_silence(order: Any) -> Down:
+            runner.running.setdefault(order.key, order)
+            return Down("timeout")
+
+        runner.answer = accepts_in_silence if is_down else lambda _: None
+
+    @precondition(lambda self: self.events)
+    @rule()
+    def disconnect_or_reconnect(self) -> None:
+        if self.is_connected:
+            self.site.disconnect()
+        else:
+            self._reconnect()
+        self.is_connected = not self.is_connected
+
+    def _reconnect(self) -> None:
+        site = self.site
+        fresh = site.sandbox.issue_refresh_token(site.credentials.account)
+        site.credentials = replace(site.credentials, refresh_token=fresh)
+        with site.db.begin() as conn:
+            change = CalendarPatch(refresh_token=fresh)
+            calendars.patch(conn, site.keyring, site.project, site.calendar, change, now=site.clock())
+        assert site.sync() == "synced"
+
+    def teardown(self) -> None:
+        """Quiet: the runner answers, everything is read, and nothing is left to do."""
+        site = self.site
+        site.runner.answer = lambda _: None
+        time.sleep(LEASE.total_seconds() * 1.2)
+        if self.is_connected:
+            site.sync()
+        site.clock.pass_by(minutes=1)  # a runner that was down has been left alone for a minute at most
+        site.work()
+        self._each_bot_is_as_planned()
+        self._no_bot_is_there_twice()
+        self._none_is_missed()
+
+    def _each_bot_is_as_planned(self) -> None:
+        site = self.site
+        with site.db.begin() as conn:
+            conn.execute(sa.text("UPDATE bot SET due_at = :now"), {"now": site.clock()})
+        with site.db.single() as conn:
+            claimed = queue.claim(conn, lease=run.new_lease(), length=timedelta(), now=site.clock(), limit=100)
+            seen = queue.events(conn, [bot.id for bot in claimed])
+        for bot in claimed:
+            planned = steps.planned(bot, is_key_taken=seen[bot.id].is_key_taken)
+            step = plan.decide(planned, seen[bot.id].event, policy=site.bots.policy, now=site.clock())
+            assert isinstance(step, plan.Nothing), (bot, step)
+
+    def _no_bot_is_there_twice(self) -> None:
+        running = self.site.runner.running
+        assert not [bot for bot in self.bots if bot in running and f"{bot}.2" in running]
+
+    def _none_is_missed(self) -> None:
+        """Told from the provider alone: a bot of a meeting that is on, with a link, is with the runner."""
+        site = self.site
+        for bot in self.bots:
+            row = site.row(bot)
+            with site.db.single() as conn:
+                event = conn.execute(
+                    sa.text("SELECT provider_event_id FROM calendar_event WHERE id = :id"), {"id": row.event_id}
+                ).scalar_one()
+            there = site.sandbox.event(site.provider_id, event)
+            is_cancelled = there.get("status") == "cancelled"
+            if is_cancelled and self.is_connected and row.state == "scheduled":
+                assert site.shown(bot) is None
+            if not self.is_connected and row.state == "scheduled":
+                assert site.shown(bot) is None
+            if is_cancelled or not self.is_connected or row.state != "scheduled":
+                continue
+            start = datetime.fromisoformat(there["start"]["dateTime"]).astimezone(UTC)
+            shown = site.shown(bot)
+            if shown is not None and row.suspended_at is None:
+                assert shown.join_at == start
+                assert shown.join_at > site.clock(), "its time has come, and no runner has it"
+
+
+def test_after_quiet_each_bot_is_as_its_event_wants_it(site) -> None:
+    """`make soak` runs many more steps (PROPERTY_EXAMPLES, PROPERTY_STEPS)."""
+    number = iter(range(10_000))
+
+    def new_site() -> Any:
+        """A calendar of its own in the same project."""
+        credentials = site.sandbox.create_calendar(account=f"property{next(number)}@example.com")
+        with site.db.begin() as conn:
+            conn.execute(sa.text("DELETE FROM bot"))
+            calendar = calendars.create(
+                conn,
+                site.keyring,
+                site.project,
+                calendars.NewCalendar(
+                    platform="google",
+                    platform_uuid=credentials.calendar_id,
+                    client_id=credentials.client_id,
+                    client_secret=credentials.client_secret,
+                    refresh_token=credentials.refresh_token,
+                ),
+                now=site.clock(),
+            )
+        site.runner.running.clear()
+        site.runner.answer = lambda _: None
+        return replace(site, credentials=credentials, calendar=calendar.id)
+
+    run_state_machine_as_test(
+        lambda: BotMachine(new_site),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+            report_multiple_bugs=False,
+        ),
+    )
