@@ -1,12 +1,19 @@
 """A real PostgreSQL for every test that wants one: a migrated template on a server of this session, cloned per test."""
 
 import itertools
+import json
 import os
+import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -186,3 +193,106 @@ def ingest(db: Database, keyring: KeyRing, clock: Clock) -> Iterator[Callable[[R
     yield ingest
     for transport in transports:
         transport.close()
+
+
+class Attendee:
+    """A small Attendee-compatible server: bots by deduplication key, and faults one after the other."""
+
+    def __init__(self) -> None:
+        self.bots: dict[str, dict[str, Any]] = {}
+        self.faults: list[str] = []
+        self.requests: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+        self.lock = threading.Lock()
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        handler = type("Handler", (_Handler,), {"attendee": self})
+        self.http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+        self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # who asked has given up waiting
+        self.port = self.http.server_address[1]
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join(5)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def of(self, key: str) -> list[dict[str, Any]]:
+        return [bot for bot in self.bots.values() if bot["deduplication_key"] == key]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    attendee: Attendee
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+    def _answer(self, status: int, body: object = None) -> None:
+        raw = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def _fault(self) -> str | None:
+        attendee = self.attendee
+        with attendee.lock:
+            attendee.requests.append((self.command, self.path))
+            attendee.headers.append(dict(self.headers))
+            return attendee.faults.pop(0) if attendee.faults else None
+
+    def do_GET(self) -> None:
+        if (fault := self._fault()) and fault.isdigit():
+            return self._answer(int(fault))
+        key = parse_qs(urlsplit(self.path).query)["deduplication_key"][0]
+        return self._answer(200, {"next": None, "previous": None, "results": self.attendee.of(key)})
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = self._fault()
+        if fault and fault.isdigit():
+            return self._answer(int(fault), {"error": "no"})
+        attendee = self.attendee
+        if self.path.endswith("/leave"):
+            attendee.bots[self.path.split("/")[-2]]["state"] = "ended"
+            return self._answer(200, {})
+        body = json.loads(raw)
+        with attendee.lock:
+            live = [bot for bot in attendee.of(body["deduplication_key"]) if bot["state"] != "ended"]
+            if live:
+                return self._answer(400, {"error": "Deduplication key already in use. A bot in a non-terminal state"})
+            made = {"id": f"bot_{len(attendee.bots):016}", "state": "joining", **body}
+            attendee.bots[made["id"]] = made
+        if fault == "drop":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return None
+        if fault == "silence":
+            time.sleep(1.5)
+        return self._answer(201, made)
+
+    def do_DELETE(self) -> None:
+        if (fault := self._fault()) and fault.isdigit():
+            return self._answer(int(fault))
+        bot = self.attendee.bots[self.path.rsplit("/", 1)[1]]
+        if bot["state"] != "scheduled":
+            return self._answer(
+                400, {"error": f"Bot is in state {bot['state']} but can only be deleted when scheduled"}
+            )
+        del self.attendee.bots[bot["id"]]
+        return self._answer(200)
+
+
+@pytest.fixture
+def attendee() -> Iterator[Attendee]:
+    server = Attendee()
+    yield server
+    server.stop()
