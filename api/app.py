@@ -13,7 +13,18 @@ from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
-from api.routes import bots, calendar_events, calendars, connect, health, openapi, pushes, runner_reports, webhooks
+from api.routes import (
+    bots,
+    calendar_events,
+    calendars,
+    connect,
+    health,
+    metrics,
+    openapi,
+    pushes,
+    runner_reports,
+    webhooks,
+)
 from api.services import STATE, Services
 from calendar_pipeline.connect.run import connector
 from calendar_pipeline.db import embedded, migrate
@@ -49,6 +60,7 @@ def create_app(
             *connect.HANDLERS,
             Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
             *runner_reports.HANDLERS,
+            *metrics.HANDLERS,
             *health.HANDLERS,
             *openapi.HANDLERS,
         ],

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from calendar_pipeline.defs import bots, checks, sync, webhooks
+from calendar_pipeline.defs import bots, channels, checks, live, sync, webhooks
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
@@ -16,6 +16,8 @@ def defs() -> dg.Definitions:
         checks.definitions(settings),
         bots.definitions(settings),
         webhooks.definitions(settings),
+        channels.definitions(settings),
+        live.definitions(settings),
         dg.Definitions(
             resources={"pipeline": Pipeline()},
             # A run's work is done by threads of one process: another process per step would only cost its start.

@@ -201,6 +201,7 @@ def providers(at: Addresses) -> dict[str, str]:
         "GOOGLE_AUTHORIZE_URL": f"{google}/o/oauth2/v2/auth",
         "MICROSOFT_LOGIN_BASE_URL": f"{at.sandbox}/microsoft/login",
         "MICROSOFT_GRAPH_BASE_URL": f"{at.sandbox}/microsoft/graph",
+        "PUBLIC_BASE_URL": at.api,  # the sandbox tells of changes over plain HTTP, on this machine
     }
 
 

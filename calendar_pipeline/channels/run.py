@@ -203,9 +203,10 @@ def _refused(
             )
         else:
             store.refused(connection, name, again_at=again_at, code=refusal.code)
-        if replaces is not None and replaces.expires_at <= now:
+        is_cut_off = replaces is not None and replaces.expires_at <= now
+        if replaces is not None and is_cut_off:
             store.end(connection, replaces, code=refusal.code)
-        if refusal.ask_for_sync:
+        if refusal.ask_for_sync or is_cut_off:  # without push it is polled more often again, from this sync on
             store.ask_for_sync(connection, claimed.id, now=now)
 
 

@@ -1,7 +1,7 @@
 """Channels in the database. One function, one statement."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -296,6 +296,10 @@ class Overview:
     missed: int
     """Calendars with a change in the last day that push did not tell."""
 
+    def counts(self) -> dict[str, int]:
+        """All of them by name."""
+        return asdict(self)
+
 
 def overview(connection: Connection, *, now: datetime) -> Overview:
     """All channels, counted."""
@@ -311,3 +315,15 @@ _CODES = sa.text("""
 def codes(connection: Connection) -> dict[str, int]:
     """The most frequent reasons why channels are not well."""
     return {row.code: row.n for row in connection.execute(_CODES)}
+
+
+_IS_DUE = sa.text("""
+    SELECT EXISTS (SELECT FROM notification_channel WHERE next_at <= :now)
+        OR (:makes AND EXISTS (SELECT FROM calendar WHERE channel_wanted AND state = 'connected'
+                                   AND last_successful_sync_at IS NOT NULL AND failures = 0))
+""")
+
+
+def is_due(connection: Connection, *, now: datetime, makes: bool) -> bool:
+    """Whether there is anything to do; with `makes`, also channels to be made."""
+    return bool(connection.execute(_IS_DUE, {"now": now, "makes": makes}).scalar_one())

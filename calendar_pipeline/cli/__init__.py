@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, projects, run, webhooks
+from calendar_pipeline.cli import bots, calendars, connect, data, live, projects, run, webhooks
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
@@ -12,6 +12,7 @@ from sandbox.cli import app as sandbox_app
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Calendars, exactly recorded.")
 app.add_typer(run.app)
+app.add_typer(live.app)
 app.add_typer(calendars.app)
 app.add_typer(bots.why_app)
 app.add_typer(bots.app, name="bots")

@@ -105,7 +105,7 @@ def _publish(context: dg.AssetExecutionContext, outcomes: Sequence[Outcome], *, 
     """Materialise what changed (or `everything` that went well) and mark what failed; returns what is green now."""
     good = [outcome for outcome in outcomes if outcome.status == "synced" and (everything or outcome.unpublished)]
     failed = [outcome.calendar_id for outcome in outcomes if outcome.is_failure]
-    for asset, describe in ((PROVIDER_EVENTS, _read_metadata), (EVENT_HISTORY, _history_metadata)):
+    for asset, describe in ((PROVIDER_EVENTS, read_metadata), (EVENT_HISTORY, history_metadata)):
         batch_events.materialise(
             context,
             [
@@ -117,8 +117,10 @@ def _publish(context: dg.AssetExecutionContext, outcomes: Sequence[Outcome], *, 
     return [outcome.calendar_id for outcome in good]
 
 
-def _read_metadata(outcome: Outcome) -> Mapping[str, dg.MetadataValue]:
+def read_metadata(outcome: Outcome) -> Mapping[str, dg.MetadataValue]:
+    """What a sync read."""
     return {
+        "cause": dg.MetadataValue.text(outcome.cause or ""),
         "mode": dg.MetadataValue.text(outcome.mode or ""),
         "why": dg.MetadataValue.text(outcome.why or ""),
         "items": dg.MetadataValue.int(outcome.items),
@@ -128,8 +130,12 @@ def _read_metadata(outcome: Outcome) -> Mapping[str, dg.MetadataValue]:
     }
 
 
-def _history_metadata(outcome: Outcome) -> Mapping[str, dg.MetadataValue]:
+def history_metadata(outcome: Outcome) -> Mapping[str, dg.MetadataValue]:
+    """What a sync wrote, and how soon after it had happened."""
+    seen = {"seconds_until_visible": dg.MetadataValue.float(outcome.lag.total_seconds())} if outcome.lag else {}
     return {
+        **seen,
+        "missed_by_push": dg.MetadataValue.int(outcome.missed),
         "created": dg.MetadataValue.int(outcome.created),
         "updated": dg.MetadataValue.int(outcome.updated),
         "deleted": dg.MetadataValue.int(outcome.deleted),

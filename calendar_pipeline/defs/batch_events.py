@@ -15,27 +15,30 @@ from dagster._core.events import (
     DagsterEventType,
     generate_event_batch_id,
 )
+from dagster._core.execution.context.system import StepExecutionContext
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
 
 BATCH = 1000
 
 
-def materialise(context: dg.AssetExecutionContext, events: Sequence[dg.AssetMaterialization]) -> None:
+def materialise(context: Context, events: Sequence[dg.AssetMaterialization]) -> None:
     """Store materialisations of one asset, `BATCH` to a write."""
     # Dagster reads this each time it stores an event; unset, it writes them one by one.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH))
-    step = context.op_execution_context.get_step_execution_context()
+    step = _step(context)
     batch = generate_event_batch_id()
     for position, event in enumerate(events, start=1):
         DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, position == len(events)))
 
 
-def plan(context: dg.AssetExecutionContext, asset: dg.AssetKey, partitions: Sequence[str]) -> None:
+def plan(context: Context, asset: dg.AssetKey, partitions: Sequence[str]) -> None:
     """Note that this run means to materialise these partitions.
 
     Those that it does not materialise show as failed once the run has failed; the planned event of a ranged run
     carries them as one subset, which by itself marks none of them.
     """
-    step = context.op_execution_context.get_step_execution_context()
+    step = _step(context)
     for partition in partitions:
         DagsterEvent.from_step(
             event_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -43,3 +46,8 @@ def plan(context: dg.AssetExecutionContext, asset: dg.AssetKey, partitions: Sequ
             event_specific_data=AssetMaterializationPlannedData(asset, partition=partition),
             message=f"{partition} was to be materialised and failed.",
         )
+
+
+def _step(context: Context) -> StepExecutionContext:
+    op = context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
+    return op.get_step_execution_context()

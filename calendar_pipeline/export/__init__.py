@@ -1,1 +1,0 @@
-"""The record as Parquet files, for analysis away from the database."""
