@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.errors import Unusable
-from sandbox.microsoft import recurrence, words
+from sandbox.microsoft import ids, recurrence, words
 from sandbox.when import parse
 from sandbox.world import World
 
@@ -164,7 +164,10 @@ def _google(row: dict[str, Any]) -> tuple[str, str, str]:
 
 def _microsoft(row: dict[str, Any]) -> tuple[str, str, str]:
     told = [row[name]["dateTime"][:19] for name in ("start", "end")]
-    return row["iCalUId"], *((one[:10] if row["isAllDay"] else one) for one in told)
+    # Graph writes the instance's day into an iCalUId of Exchange's own.
+    uid = row["iCalUId"]
+    uid = f"{uid[:32]}00000000{uid[40:]}" if uid.startswith(ids.EXCHANGE_UID) else uid
+    return uid, *((one[:10] if row["isAllDay"] else one) for one in told)
 
 
 def _utc(text: str) -> str:
