@@ -54,6 +54,7 @@ browser:
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync
+	$(BIN)/python -m bench.sync --platform microsoft
 	$(BIN)/python -m bench.cycle
 	$(BIN)/python -m bench.bots
 
