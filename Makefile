@@ -29,6 +29,8 @@ check: $(VENV)/.dev docs
 soak: $(VENV)/.dev
 	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) PROPERTY_LEAST=$(or $(LEAST),10000) \
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property
+	WEBHOOK_KILL_DELIVERIES=$(or $(DELIVERIES),1500) WEBHOOK_KILLS=$(or $(KILLS),40) \
+		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/webhooks/test_webhook_kills.py
 
 # The documentation as pages, in site/. A warning is an error.
 docs: $(VENV)/.dev
@@ -57,6 +59,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync --platform microsoft
 	$(BIN)/python -m bench.cycle
 	$(BIN)/python -m bench.bots
+	$(BIN)/python -m bench.webhooks
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
