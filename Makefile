@@ -28,7 +28,7 @@ check: $(VENV)/.dev docs
 # The property test for as long as you like: up to EXAMPLES × STEPS random steps for each provider, LEAST of them at least.
 soak: $(VENV)/.dev
 	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) PROPERTY_LEAST=$(or $(LEAST),10000) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property
+		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property tests/integration/bots/test_bots_property.py
 	WEBHOOK_KILL_DELIVERIES=$(or $(DELIVERIES),1500) WEBHOOK_KILLS=$(or $(KILLS),40) \
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/webhooks/test_webhook_kills.py
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -120,7 +121,7 @@ class BotMachine(RuleBasedStateMachine):
     def _reconnect(self) -> None:
         site = self.site
         fresh = site.sandbox.issue_refresh_token(site.credentials.account)
-        site.credentials = replace(site.credentials, refresh_token=fresh)
+        site.credentials = msgspec.structs.replace(site.credentials, refresh_token=fresh)
         with site.db.begin() as conn:
             change = CalendarPatch(refresh_token=fresh)
             calendars.patch(conn, site.keyring, site.project, site.calendar, change, now=site.clock())
