@@ -7,7 +7,7 @@ import random
 import string
 from typing import Literal
 
-Prefix = Literal["cal", "chn", "evt", "bot", "proj", "key", "webhook", "msg", "app", "connect", "req"]
+Prefix = Literal["cal", "chn", "evt", "bot", "proj", "key", "webhook", "msg", "app", "connect", "req", "ers"]
 
 ALPHABET = string.ascii_letters + string.digits
 LENGTH = 16

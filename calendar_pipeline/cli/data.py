@@ -1,10 +1,11 @@
-"""The history as data: ``analyst``."""
+"""The history as data: ``analyst``, ``erase``, ``retention``."""
 
 from typing import Annotated
 
 import typer
 
 from calendar_pipeline.cli.console import out
+from calendar_pipeline.errors import NotFound
 from calendar_pipeline.settings import Settings
 
 app = typer.Typer()
@@ -27,3 +28,58 @@ def analyst(
     out.print(f"The role {role} {'was made' if created else 'is up to date'}; it reads and cannot write.")
     if created:
         out.print(f"It has no password yet: \\password {role} in psql, or GRANT {role} TO somebody.", markup=False)
+
+
+@app.command("erase")
+def erase(
+    project: Annotated[str | None, typer.Option(help="The project, for a person.")] = None,
+    person: Annotated[str | None, typer.Option(help="The person's e-mail address.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="A name to remove from texts as well; repeatable.")] = None,
+    calendar: Annotated[str | None, typer.Option(help="A calendar that is not followed any more.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it nothing is written.")] = False,
+) -> None:
+    """Erase a person's or a calendar's content everywhere, for good. Numbers and versions of the history stay."""
+    from calendar_pipeline import wiring
+    from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.history import erase as erasures
+
+    if (calendar is None) == (person is None) or (person is None) != (project is None):
+        raise typer.BadParameter("give --calendar, or --project and --person")
+    now = wiring.utc_now()
+    with wiring.database(Settings.load(), connections=2) as db:
+        migrations.check(db)
+        with db.engine.begin() as connection:
+            if calendar is not None:
+                done = erasures.calendar(connection, calendar, now=now)
+            else:
+                assert person is not None
+                assert project is not None
+                done = erasures.person(connection, project, person, names=name or (), now=now)
+            if not yes:
+                connection.rollback()
+    told = ", ".join(f"{count} in {table}" for table, count in done.rows.items() if count) or "nothing"
+    if yes:
+        out.print(f"Erased as {done.id}: {told}. Exports written before hold it until they are written again.")
+    else:
+        out.print(f"Would redact or remove {told}. Nothing was written; add --yes to do it.")
+
+
+@app.command("retention")
+def retention(
+    project: Annotated[str, typer.Argument(help="The project.")],
+    days: Annotated[int | None, typer.Option(min=1, help="Age at which its history is removed.")] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Keep all of it.")] = False,
+) -> None:
+    """Say how long a project's history is kept. The job 'retention' removes what is older, once a day."""
+    from calendar_pipeline import wiring
+    from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.history import retention as retentions
+
+    if (days is None) != forever:
+        raise typer.BadParameter("give --days or --forever")
+    with wiring.database(Settings.load(), connections=2) as db:
+        migrations.check(db)
+        with db.begin() as connection:
+            if not retentions.keep(connection, project, days):
+                raise NotFound(f"There is no project {project} in this database.")
+    out.print(f"{project} keeps {'all of its history' if days is None else f'{days} days of history'}.")

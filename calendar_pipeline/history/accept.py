@@ -4,14 +4,14 @@ An event becomes a row, or it is set aside with a reason: PostgreSQL would refus
 so large that keeping it would cost everyone else.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import cast
 
 import msgspec
 
 from calendar_pipeline.event import Awkward, Event
+from calendar_pipeline.history.redact import texts
 
 MAX_ID = 1024
 MAX_TITLE = 8000
@@ -19,6 +19,14 @@ MAX_LINK = 2048
 MAX_ATTENDEES = 1000
 MAX_RAW = 1024 * 1024
 """Bytes of the provider's JSON, after long texts were cut."""
+
+CONTENT = (
+    "provider_event_id", "ical_uid", "title", "starts_at", "ends_at", "start_date", "end_date", "start_time",
+    "end_time", "time_zone", "status", "meeting_url", "meeting_link", "meeting_platform", "meeting_key",
+    "organizer_email", "own_response", "attendees", "series_id", "original_starts_at", "location",
+    "visibility", "is_busy", "event_type",
+)  # fmt: skip
+"""Columns that make an event's content."""
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
@@ -72,9 +80,15 @@ def prepare(event: Event) -> Prepared | Awkward:
         "is_busy": event.is_busy,
         "event_type": event.event_type,
     }
-    content = {key: value for key, value in event.raw.items() if key not in event.noise}
-    fingerprint = blake2b(_encode_sorted([row, content]), digest_size=16).digest()
-    return Prepared(event, {**row, "provider_updated_at": event.provider_updated_at, "raw": event.raw}, fingerprint)
+    kept = {**row, "provider_updated_at": event.provider_updated_at, "raw": event.raw}
+    return Prepared(event, kept, fingerprint(row, event.raw, noise=event.noise))
+
+
+def fingerprint(row: Mapping[str, object], raw: Mapping[str, object], *, noise: frozenset[str]) -> bytes:
+    """Digest of all content: the columns of `row` but the provider's stamp, and `raw` but for its noise."""
+    content = {key: value for key, value in raw.items() if key not in noise}
+    columns = {name: row[name] for name in CONTENT}
+    return blake2b(_encode_sorted([columns, content]), digest_size=16).digest()
 
 
 def _objection(event: Event) -> str | None:
@@ -92,18 +106,6 @@ def _objection(event: Event) -> str | None:
         return "not_encodable"
     if len(encoded) > MAX_RAW:
         return "too_large"
-    if b"\\u0000" in encoded and any("\0" in text for text in _texts(event.raw)):
+    if b"\\u0000" in encoded and any("\0" in text for text in texts(event.raw)):
         return "nul_character"
     return None
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, inner in cast("Mapping[str, object]", value).items():
-            yield key
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in cast("list[object]", value):
-            yield from _texts(inner)

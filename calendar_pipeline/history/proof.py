@@ -26,11 +26,12 @@ _REPLAY = sa.text(f"""
 """)
 
 _HOLES = sa.text("""
-    SELECT p.project_id, p.n, count(h.seq) AS rows, COALESCE(max(h.seq), 0) AS last,
-           count(h.seq) - count(DISTINCT h.seq) AS doubled
+    SELECT p.project_id, p.n, count(h.seq) AS rows, COALESCE(max(h.seq), p.floor) AS last,
+           count(h.seq) - count(DISTINCT h.seq) AS doubled, p.expired
     FROM project_counter p LEFT JOIN event_history h USING (project_id)
-    GROUP BY p.project_id, p.n
-    HAVING count(h.seq) <> p.n OR COALESCE(max(h.seq), 0) <> p.n OR count(DISTINCT h.seq) <> count(h.seq)
+    GROUP BY p.project_id, p.n, p.expired, p.floor
+    HAVING count(h.seq) + p.expired <> p.n OR GREATEST(max(h.seq), p.floor) <> p.n
+        OR count(h.seq) FILTER (WHERE h.seq > p.floor) <> p.n - p.floor OR count(DISTINCT h.seq) <> count(h.seq)
     ORDER BY p.project_id
 """)
 
@@ -53,8 +54,9 @@ def replay_differences(connection: Connection, *, part: int = 0, parts: int = 1,
 
 
 def holes(connection: Connection) -> list[str]:
-    """Projects whose sequence numbers are not exactly 1 to n, once each."""
+    """Projects whose sequence numbers are not exactly 1 to n, once each, but for those that retention removed."""
     return [
         f"{row.project_id}: counter {row.n}, {row.rows} rows, last {row.last}, {row.doubled} doubled"
+        + (f", {row.expired} expired" if row.expired else "")
         for row in connection.execute(_HOLES)
     ]

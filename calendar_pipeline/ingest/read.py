@@ -1,12 +1,13 @@
 """Reading one calendar from its provider, with no transaction open."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import OperatorMustAct
-from calendar_pipeline.event import Platform
+from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.history import redact
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Held, Told, missing, sort
 from calendar_pipeline.ingest import grants, plan
@@ -123,13 +124,20 @@ def _read_with(
         for row in lost
     ]
     found = provider.look_up(grant, claimed.platform_uuid, asked, time_zone=reading.news.cursor.time_zone, meter=meter)
-    return replace(reading, told=sort([*reading.news.items, *found])) if found else reading
+    return replace(reading, told=_sorted(claimed, [*reading.news.items, *found])) if found else reading
 
 
 def _compare(ingest: Ingest, claimed: Claim, news: News) -> Reading:
-    told = sort(news.items)
+    told = _sorted(claimed, news.items)
     if not told.named and news.complete is None:
         return Reading(news, told, ())
     with ingest.db.single() as connection:
         held = history.held(connection, claimed.id, told.named, series=told.gone_series, window=news.complete)
     return Reading(news, told, held)
+
+
+def _sorted(claimed: Claim, told: Iterable[Item]) -> Told:
+    """What was told, without persons whose content was erased: providers go on telling of them."""
+    if claimed.erased:
+        told = redact.items(told, project=claimed.project_id, erased=claimed.erased)
+    return sort(told)

@@ -32,7 +32,9 @@ _HAS_ROOM = f"""(account IS NULL OR {LEASES_OF_ACCOUNT} > (
 _CLAIMED = """calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
               access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
               relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
-              reason, reason_since, lease_token"""
+              reason, reason_since, lease_token,
+              (SELECT json_object_agg(encode(e.digest, 'hex'), e.id) FROM erasure e
+               WHERE e.project_id = calendar.project_id AND e.digest IS NOT NULL) AS erased"""
 _PUSH = """synced_gen, pushed_at, look_again, misses, missed_at, last_successful_sync_at,
               (SELECT min(n.confirmed_at) FROM notification_channel n WHERE n.calendar_id = calendar.id
                   AND n.state = 'live' AND n.expires_at > :now) AS push_since"""
@@ -93,6 +95,8 @@ class Claim:
     missed_at: datetime | None = None
     last_successful_sync_at: datetime | None = None
     push_since: datetime | None = None
+    erased: Mapping[str, str] | None = field(default=None, repr=False)
+    """Persons whose content is not kept: digest of the address → erasure."""
 
     @property
     def standing(self) -> Standing:

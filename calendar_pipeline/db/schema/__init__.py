@@ -9,6 +9,7 @@ from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oau
 from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
 from calendar_pipeline.db.schema.connect import calendar_account, connect_state, oauth_application
+from calendar_pipeline.db.schema.erasure import erasure
 from calendar_pipeline.db.schema.history import EVENT_FIELDS, calendar_event, event_columns, event_history
 from calendar_pipeline.db.schema.ingest import quarantined_event, sync_run
 from calendar_pipeline.db.schema.live import live_run
@@ -29,6 +30,7 @@ __all__ = [
     "calendar_event",
     "calendar_status",
     "connect_state",
+    "erasure",
     "event_columns",
     "event_history",
     "feed_epoch",

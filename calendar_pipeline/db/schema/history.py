@@ -115,6 +115,7 @@ event_history = Table(
     Column("before", JSONB, nullable=False, comment="former values of the changed columns, by name"),
     *event_columns(),
     Column("sync_run_id", BigInteger, comment="sync_run.id of the sync that wrote it; null: not made by a sync"),
+    Column("erasure_id", Text, comment="the erasure that redacted it; null: as it was written"),
     PrimaryKeyConstraint("project_id", "seq", "recorded_at"),
     CheckConstraint("change IN ('created', 'updated', 'deleted', 'restored')", name="change"),
     Index("ix_event_history_event", "event_id", "version"),

@@ -55,6 +55,7 @@ sync_run = Table(
     Column(
         "missed", Integer, nullable=False, server_default=text("0"), comment="changes that push should have told of"
     ),
+    Index("ix_sync_run_finished", "finished_at"),
     Index("ix_sync_run_drift", "id", postgresql_where=text("drift > 0")),
     Index("ix_sync_run_changed", "finished_at", postgresql_where=text("changed_at IS NOT NULL")),
     Index("ix_sync_run_calendar", "calendar_id", text("id DESC")),

@@ -21,6 +21,8 @@ project = Table(
     Column("id", Text, primary_key=True, comment="proj_…"),
     Column("name", Text, nullable=False, comment="what people call it"),
     created(),
+    Column("retention_days", Integer, comment="age at which history is removed; null: it is kept for ever"),
+    CheckConstraint("retention_days > 0", name="retention"),
     comment="A tenant: the application whose users' calendars are followed.",
 )
 
@@ -31,6 +33,8 @@ project_counter = Table(
     Column("n", BigInteger, nullable=False, server_default=text("0"), comment="the last number given out"),
     at("stamped_at", comment="the last stamp given out"),
     Column("webhooks", Integer, nullable=False, server_default=text("0"), comment="the project's own subscriptions"),
+    Column("expired", BigInteger, nullable=False, server_default=text("0"), comment="rows that retention removed"),
+    Column("floor", BigInteger, nullable=False, server_default=text("0"), comment="numbers above it are all there"),
     comment="The last history sequence number and stamp given out, by turns, so their order is commit order.",
 )
 

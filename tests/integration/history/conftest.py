@@ -125,3 +125,42 @@ def record(db: Database) -> Record:
     """An empty record with partitions for the first months of 2026."""
     migrate.prepare_history(db, now=JANUARY)
     return Record(db)
+
+
+def planted(db: Database, text: str, *, besides: tuple[str, ...] = ()) -> list[str]:
+    """Where in the whole database `text` is found: a dump of each table, partitions and views too.
+
+    Where it stands as a part of one of `besides`, that does not count.
+    """
+    with db.single() as connection:
+        tables = (
+            connection.execute(
+                sa.text(
+                    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') "
+                    "AND relnamespace = 'public'::regnamespace"
+                )
+            )
+            .scalars()
+            .all()
+        )
+        found = []
+        for name in tables:
+            dump = "\n".join(connection.execute(sa.text(f'SELECT t::text FROM "{name}" AS t')).scalars())
+            binary = connection.execute(
+                sa.text("SELECT attname FROM pg_attribute WHERE attrelid = CAST(:n AS regclass) AND attnum > 0 "
+                        "AND atttypid = 'bytea'::regtype AND NOT attisdropped"), {"n": f'"{name}"'}
+            ).scalars().all()  # fmt: skip
+            for column in binary:
+                texts = connection.execute(sa.text(f"""SELECT encode("{column}", 'escape') FROM "{name}" """))
+                dump += "\n".join(part for part in texts.scalars() if part)
+            dump = dump.casefold()
+            for other in besides:
+                dump = dump.replace(other, "")
+            if text.casefold() in dump:
+                found.append(name)
+    return found
+
+
+@pytest.fixture
+def find() -> Any:
+    return planted

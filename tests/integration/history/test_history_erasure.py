@@ -1,0 +1,247 @@
+"""Erased content is found nowhere and does not come back; numbers stay dense, and replay gives the current events."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from calendar_pipeline.db.connect import Database
+from calendar_pipeline.db.schema import metadata
+from calendar_pipeline.errors import NotFound, SetupError
+from calendar_pipeline.history import erase, proof
+from calendar_pipeline.ingest.read import Ingest
+from calendar_pipeline.ingest.run import sync_many
+from sandbox.server import Running, running
+
+BOB = "Bob.Smith_1@example.com"
+OTHERS = ("jimbob.smith_1@example.com", "bob.smith_1@example.com.au", "bobxsmith_1@example.com")
+
+
+@pytest.fixture
+def sandbox(clock: Any) -> Iterator[Running]:
+    from sandbox.model import State
+    from sandbox.world import World
+
+    with running(World(State(epoch="erasure"), clock=clock)) as sandbox:
+        yield sandbox
+
+
+class Scene:
+    """A followed calendar in whose events Bob is mentioned in every way, over two versions."""
+
+    def __init__(self, sandbox: Running, follow: Any, ingest: Ingest, db: Database, project: str) -> None:
+        self.sandbox, self.ingest, self.db, self.project = sandbox, ingest, db, project
+        self.google = sandbox.create_calendars(1, 2)[0]
+        [self.id] = follow([self.google])
+        start = sandbox.now().isoformat()
+        person = {"email": BOB, "displayName": "Bob Smith", "responseStatus": "accepted", "comment": "late"}
+        made = sandbox.create_event(
+            self.google.calendar_id,
+            start=start,
+            title=f"Call with {BOB.upper()}, and Bob Smith",
+            location=f"https://maps.example/?for={BOB.replace('@', '%40')}",
+            description=f"mailto:{BOB} or {' or '.join(OTHERS)}",
+            fields={"attendees": [person, {"email": OTHERS[0], "displayName": "Jim"}], "organizer": person},
+        )
+        self.event = made["id"]
+        sandbox.create_event(self.google.calendar_id, start=start, title="Own", attendees=["ann@example.org"])
+        awkward = {"summary": "odd\0", "attendees": [person]}
+        sandbox.create_event(self.google.calendar_id, start=start, title="odd", fields=awkward)
+        self.sync()
+        sandbox.move_event(self.google.calendar_id, self.event, by=timedelta(hours=1))
+        self.sync()
+
+    def sync(self, *, full: bool = False) -> Any:
+        [outcome] = sync_many(self.ingest, [self.id], threads=1, regardless=True, full=full)
+        assert outcome.status == "synced", outcome
+        return outcome
+
+    def rows(self, query: str, **values: object) -> list[Any]:
+        with self.db.single() as connection:
+            return list(connection.execute(sa.text(query), values).mappings())
+
+    def erase(self, *names: str) -> erase.Erased:
+        with self.db.begin() as connection:
+            return erase.person(connection, self.project, BOB, names=names, now=self.ingest.clock())
+
+    def proven(self) -> bool:
+        with self.db.single() as connection:
+            assert proof.holes(connection) == []
+            assert proof.replay_differences(connection) == []
+        return True
+
+
+@pytest.fixture
+def scene(sandbox: Running, follow: Any, ingest: Callable[[Running], Ingest], db: Database, project_id: str) -> Scene:
+    return Scene(sandbox, follow, ingest(sandbox), db, project_id)
+
+
+def test_an_erased_person_is_found_in_no_table(scene: Scene, find: Any) -> None:
+    assert {"calendar_event", "event_history", "quarantined_event"} <= set(find(scene.db, BOB, besides=OTHERS))
+    assert find(scene.db, BOB.replace("@", "%40"))
+    scene.erase("Bob Smith")
+    for trace in (BOB, BOB.replace("@", "%40"), "Bob Smith", "late"):
+        assert find(scene.db, trace, besides=OTHERS) == [], trace
+
+
+def test_other_peoples_addresses_stay(scene: Scene, find: Any) -> None:
+    scene.erase()
+    for other in OTHERS:
+        assert "event_history" in find(scene.db, other), other
+    assert "event_history" in find(scene.db, "Jim")
+
+
+def test_numbers_and_versions_stay_and_replay_gives_the_current_events(scene: Scene) -> None:
+    query = "SELECT seq, event_id, version, change, changed, recorded_at FROM event_history ORDER BY seq"
+    before = scene.rows(query)
+    erased = scene.erase()
+    assert scene.rows(query) == before
+    assert scene.proven()
+    assert erased.rows["event_history"] == 2
+    [record] = scene.rows("SELECT * FROM erasure")
+    assert (record["kind"], record["rows"], record["calendar_id"]) == ("person", erased.rows, None)
+    marked = scene.rows("SELECT seq FROM event_history WHERE erasure_id = :id ORDER BY seq", id=erased.id)
+    assert [row["seq"] for row in marked] == sorted({record["first_seq"], record["last_seq"]})
+
+
+def test_what_is_told_again_of_an_erased_person_is_not_kept_and_is_no_change(scene: Scene, find: Any) -> None:
+    scene.erase()
+    before = scene.rows("SELECT count(*) FROM event_history")
+    outcome = scene.sync(full=True)
+    assert (outcome.mode, outcome.changes) == ("listing", 0)
+    assert scene.rows("SELECT count(*) FROM event_history") == before
+    assert find(scene.db, BOB, besides=OTHERS) == []
+
+
+def test_a_change_told_later_is_kept_without_the_person(scene: Scene, find: Any) -> None:
+    erased = scene.erase()
+    scene.sandbox.move_event(scene.google.calendar_id, scene.event, by=timedelta(hours=1))
+    assert scene.sync().updated == 1
+    assert find(scene.db, BOB, besides=OTHERS) == []
+    [last] = scene.rows("SELECT * FROM calendar_event WHERE provider_event_id = :id", id=scene.event)
+    assert [person["email"] for person in last["attendees"]][:2] == [f"{erased.id}@erased.invalid", OTHERS[0]]
+    assert scene.proven()
+
+
+def test_a_sync_that_has_read_before_an_erasure_writes_nothing_after_it(scene: Scene, find: Any) -> None:
+    from dataclasses import replace
+
+    scene.sandbox.move_event(scene.google.calendar_id, scene.event, by=timedelta(hours=1))
+
+    def erase_now(point: str) -> None:
+        if point == "read":
+            scene.erase()
+
+    racing = replace(scene.ingest, crash=erase_now)
+    [outcome] = sync_many(racing, [scene.id], threads=1, regardless=True)
+    assert outcome.status == "stepped_aside"
+    assert find(scene.db, BOB, besides=OTHERS) == []
+    assert scene.sync().updated == 1
+    assert find(scene.db, BOB, besides=OTHERS) == []
+
+
+def test_the_same_address_in_another_project_is_another_matter(scene: Scene, db: Database, clock: Any) -> None:
+    from calendar_pipeline.projects import store as projects
+
+    with db.begin() as connection:
+        other = projects.create(connection, f"of {BOB}", now=clock()).id
+    scene.erase()
+    assert [row["name"] for row in scene.rows("SELECT name FROM project WHERE id = :id", id=other)] == [f"of {BOB}"]
+
+
+def test_a_person_whose_own_calendar_is_followed_is_refused_with_what_to_do(scene: Scene) -> None:
+    own = scene.google.calendar_id
+    with pytest.raises(SetupError, match=f"delete {scene.id} first"), scene.db.begin() as connection:
+        erase.person(connection, scene.project, own, now=scene.ingest.clock())
+    assert scene.rows("SELECT 1 FROM erasure") == []
+
+
+def unfollow(scene: Scene) -> None:
+    with scene.db.begin() as connection:
+        connection.execute(sa.text("DELETE FROM calendar WHERE id = :id"), {"id": scene.id})
+
+
+def test_an_erased_calendars_content_is_found_in_no_table(scene: Scene, find: Any) -> None:
+    titles = [row["title"] for row in scene.rows("SELECT DISTINCT title FROM event_history")]
+    ids = [row["provider_event_id"] for row in scene.rows("SELECT provider_event_id FROM calendar_event")]
+    unfollow(scene)
+    assert find(scene.db, titles[0])
+    with scene.db.begin() as connection:
+        erased = erase.calendar(connection, scene.id, now=scene.ingest.clock())
+    for trace in (*titles, *ids, BOB, OTHERS[0], scene.google.calendar_id):
+        assert find(scene.db, trace, besides=OTHERS) == [], trace
+    assert erased.rows["event_history"] == len(scene.rows("SELECT 1 FROM event_history"))
+    assert scene.proven()
+
+
+def test_a_followed_calendar_is_not_erased(scene: Scene) -> None:
+    with pytest.raises(SetupError, match="still followed: delete it first"), scene.db.begin() as connection:
+        erase.calendar(connection, scene.id, now=scene.ingest.clock())
+
+
+def test_a_calendar_that_never_was_is_not_found(db: Database, clock: Any) -> None:
+    with pytest.raises(NotFound), db.begin() as connection:
+        erase.calendar(connection, "cal_0000000000000000", now=clock())
+
+
+def test_a_former_calendar_of_the_persons_own_is_emptied(scene: Scene, find: Any) -> None:
+    own = scene.google.calendar_id
+    titles = [row["title"] for row in scene.rows("SELECT DISTINCT title FROM event_history")]
+    unfollow(scene)
+    with scene.db.begin() as connection:
+        erase.person(connection, scene.project, own, now=scene.ingest.clock())
+    for trace in (own, *titles):
+        assert find(scene.db, trace, besides=OTHERS) == [], trace
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "version = 9",
+        "seq = 99",
+        "change = 'deleted'",
+        "event_id = 'evt_other'",
+        "is_deleted = true",
+        "erasure_id = 'x'",
+    ],
+)
+def test_an_erasure_cannot_change_what_a_version_is(scene: Scene, change: str) -> None:
+    erased = scene.erase()
+    mark = "" if "erasure_id" in change else f", erasure_id = '{erased.id}'"
+    with pytest.raises(IntegrityError, match="append-only"):
+        rewrite(scene.db, erased.id, f"UPDATE event_history SET {change}{mark}")
+
+
+def test_a_rewrite_without_a_record_is_refused(scene: Scene) -> None:
+    with pytest.raises(IntegrityError, match="append-only"):
+        rewrite(scene.db, "ers_none", "UPDATE event_history SET title = NULL, erasure_id = 'ers_none'")
+
+
+def rewrite(db: Database, erasure: str, statement: str) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text("SELECT set_config('calendar_pipeline.erasure', :id, true)"), {"id": erasure})
+        connection.exec_driver_sql(statement)
+
+
+def test_every_table_with_readable_content_is_looked_through() -> None:
+    """A new table is redacted without anyone thinking of it, or is told here why it need not be."""
+    # idempotency_key is emptied as a whole; a webhook_secret is sealed and ours.
+    nobody = {"analyst_view", "erasure", "oauth_client", "rate_limit", "project_counter", "bot_position", "live_run"}
+    without = {  # link such a table to a project, or say above that it names nobody
+        table.name
+        for table in metadata.sorted_tables
+        if erase._of_project(table, "p") is None or not [c for c in table.columns if erase._readable(c)]
+    }
+    assert without - {"idempotency_key", "webhook_secret"} <= nobody, (
+        "link them to a project, or say here that they name nobody"
+    )
+
+
+def test_the_erasure_record_holds_no_address(scene: Scene) -> None:
+    scene.erase()
+    [record] = scene.rows("SELECT erasure::text AS text FROM erasure")
+    assert "example.com" not in json.dumps(record["text"])
