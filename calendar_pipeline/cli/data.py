@@ -1,5 +1,6 @@
-"""The history as data: ``analyst``, ``erase``, ``retention``."""
+"""The history as data: ``analyst``, ``erase``, ``retention``, ``export``."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -83,3 +84,34 @@ def retention(
             if not retentions.keep(connection, project, days):
                 raise NotFound(f"There is no project {project} in this database.")
     out.print(f"{project} keeps {'all of its history' if days is None else f'{days} days of history'}.")
+
+
+@app.command("export")
+def export(
+    table: Annotated[list[str], typer.Option(help="Table or view; repeatable.")],
+    to: Annotated[str | None, typer.Option(help="Folder or object store (s3://…); by default EXPORT_URL.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Leave months before this one's alone.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    form: Annotated[str, typer.Option("--format", help="parquet is the only one.")] = "parquet",
+) -> None:
+    """Write the record as Parquet, a file for each project and month; only what is not what it was."""
+    from calendar_pipeline import wiring
+    from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.export import relation as relations
+    from calendar_pipeline.export.write import export as write
+
+    settings = Settings.load()
+    root = to or settings.export_url
+    if form != "parquet":
+        raise typer.BadParameter("parquet is the only format")
+    if not root:
+        raise typer.BadParameter("say where to with --to, or set EXPORT_URL")
+    wanted = [relations.relation(name) for name in table]
+    with wiring.database(settings, connections=2) as db:
+        migrations.check(db)
+        for one in wanted:
+            done = write(db, one, root, project=project, since=since.replace(tzinfo=UTC) if since else None)
+            out.print(
+                f"{done.table}: {done.written} files written ({done.rows} rows, {done.bytes} bytes), "
+                f"{done.unchanged} unchanged, {done.removed} removed, {done.seconds:.1f} s"
+            )

@@ -1,0 +1,1 @@
+"""The record as Parquet files, for analysis away from the database."""
