@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     )
     bot_late_alarm_seconds: float = Field(
         default=30.0, gt=0, description="a bot handed over later than this turns the check 'no_late_launch' red"
+    )
+
     sync_run_retention_days: int = Field(default=90, ge=7, description="age at which records of syncs are removed")
     dagster_retention_days: int = Field(
         default=14, ge=1, description="age at which ended Dagster runs and their events are removed"

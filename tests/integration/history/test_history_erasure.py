@@ -48,7 +48,9 @@ class Scene:
             fields={"attendees": [person, {"email": OTHERS[0], "displayName": "Jim"}], "organizer": person},
         )
         self.event = made["id"]
-        sandbox.create_event(self.google.calendar_id, start=start, title="Kaleidoscope of ours", attendees=["ann@example.org"])
+        sandbox.create_event(
+            self.google.calendar_id, start=start, title="Kaleidoscope of ours", attendees=["ann@example.org"]
+        )
         awkward = {"summary": "odd\0", "attendees": [person]}
         sandbox.create_event(self.google.calendar_id, start=start, title="odd", fields=awkward)
         self.sync()

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 UPGRADE = """
 ALTER TABLE project ADD COLUMN retention_days int CONSTRAINT ck_project_retention CHECK (retention_days > 0);
