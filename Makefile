@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up example test check docs screens browser lock soak bench clean
+.PHONY: up example test check docs screens browser lock soak bench bench-history bench-fleet clean
 
 up: $(VENV)/.runtime
 	$(BIN)/calendar-pipeline up $(ARGS)
@@ -60,6 +60,14 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.cycle
 	$(BIN)/python -m bench.bots
 	$(BIN)/python -m bench.webhooks
+
+# A history of ROWS versions: replay, states as of an instant, size.
+bench-history: $(VENV)/.dev
+	$(BIN)/python -m bench.history --rows $(or $(ROWS),1000000)
+
+# Whole half-hour cycles of CALENDARS sandbox calendars under Dagster.
+bench-fleet: $(VENV)/.dev
+	$(BIN)/python -m bench.cycle --calendars $(or $(CALENDARS),10000) --events 40
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \

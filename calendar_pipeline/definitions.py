@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from calendar_pipeline.defs import bots, channels, checks, live, sync, webhooks
+from calendar_pipeline.defs import bots, channels, checks, data, live, sync, webhooks
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
@@ -15,6 +15,7 @@ def defs() -> dg.Definitions:
         sync.definitions(settings),
         checks.definitions(settings),
         bots.definitions(settings),
+        data.definitions(settings),
         webhooks.definitions(settings),
         channels.definitions(settings),
         live.definitions(settings),

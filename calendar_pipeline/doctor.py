@@ -15,6 +15,7 @@ from calendar_pipeline.db import migrate
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import SetupError
 from calendar_pipeline.history import proof
+from calendar_pipeline.projects import rotate
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
@@ -96,20 +97,14 @@ def _triggers(connection: Connection) -> Finding:
 
 def _kids(connection: Connection, ring: KeyRing) -> Finding:
     """Names of the keys that stored secrets were sealed with, read from the values' first bytes."""
-    used = set(
-        connection.execute(
-            sa.text(
-                "SELECT DISTINCT convert_from(substring(secret FROM 3 FOR get_byte(secret, 1)), 'UTF8') FROM ("
-                "SELECT client_secret AS secret FROM calendar UNION ALL SELECT refresh_token FROM calendar "
-                "UNION ALL SELECT access_token FROM calendar WHERE access_token IS NOT NULL "
-                "UNION ALL SELECT secret FROM webhook_secret) AS sealed"
-            )
-        ).scalars()
-    )
-    if lost := used - ring.kids:
+    used = rotate.by_key(connection)
+    if lost := used.keys() - ring.kids:
         names = ", ".join(sorted(lost))
         return Finding("broken", "stored secrets", f"sealed with missing keys {names}: add them to the key ring")
-    return Finding("ok", "stored secrets", f"sealed with keys that are here ({len(used)} in use)")
+    if old := sum(count for kid, count in used.items() if kid != ring.active):
+        text = f"{old} under other keys than {ring.active}: run 'calendar-pipeline keys rotate' before you retire one"
+        return Finding("warning", "stored secrets", text)
+    return Finding("ok", "stored secrets", f"{sum(used.values())} sealed with the active key")
 
 
 def _calendars(settings: Settings, connection: Connection) -> Iterator[Finding]:

@@ -155,3 +155,22 @@ def generate_key(kid: Annotated[str, typer.Argument(help="The new key's name.")]
     from calendar_pipeline.secrets.keyring import generate
 
     sys.stdout.write(generate(kid) + "\n")
+
+
+@keys_app.command("rotate")
+def rotate_keys() -> None:
+    """Seal stored secrets under the first key of CALENDAR_PIPELINE_KEYS. Safe to stop and to run again."""
+    from calendar_pipeline import wiring
+    from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import rotate
+    from calendar_pipeline.secrets import keyfile
+
+    settings = Settings.load()
+    with wiring.database(settings, connections=2) as db:
+        migrations.check(db)
+        done = rotate.rotate(db, keyfile.load(settings))
+        with db.single() as connection:
+            left = rotate.by_key(connection)
+    out.print(f"{sum(done.sealed.values())} values sealed anew, {done.unreadable} could not be opened.")
+    out.print("Stored values by key: " + (", ".join(f"{kid} {count}" for kid, count in sorted(left.items())) or "none"))
+    raise typer.Exit(1 if done.unreadable else 0)

@@ -413,3 +413,26 @@ def claim_asked(
     """Claim calendars with a sync asked for, those that wait longest first. Failed ones belong to the sensor's runs."""
     rows = connection.execute(_CLAIM_ASKED, {"limit": limit, "lease": lease, "length": length, "now": now})
     return [Claim(**row) for row in rows.mappings()]
+
+
+_QUARANTINED = sa.text("""
+    SELECT reason, count(*) AS events, count(DISTINCT calendar_id) AS calendars
+    FROM quarantined_event GROUP BY reason ORDER BY events DESC, reason
+""")
+
+
+def quarantined_by_reason(connection: Connection) -> list[tuple[str, int, int]]:
+    """Events set aside: reason, how many, of how many calendars."""
+    return [(row.reason, row.events, row.calendars) for row in connection.execute(_QUARANTINED)]
+
+
+_ASK = sa.text("""
+    UPDATE calendar SET requested_gen = requested_gen + 1, next_sync_at = :now
+    WHERE state = 'connected' AND (:which = 'all' OR (:which = 'failed' AND failures > 0) OR id = ANY(:ids))
+""")
+
+
+def ask(connection: Connection, which: str, *, now: datetime) -> int:
+    """Ask for a sync of the connected calendars that are ``failed``, ``all``, or named; returns how many."""
+    named = [one.strip() for one in which.split(",")]
+    return connection.execute(_ASK, {"which": which, "ids": named, "now": now}).rowcount

@@ -1,0 +1,217 @@
+"""Looking after the record: retention, export, keys, verification, and Dagster's own runs."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from calendar_pipeline.defs.assets import EVENT_HISTORY
+from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.settings import Settings
+
+OWNERS = ["team:operators"]
+EXPORTED = ("event_version", "meeting", "calendar_day", "sync_quality")
+"""What the daily export writes."""
+
+PURGED_AT_ONCE = 200
+NAMED = 20
+
+
+class Resync(dg.Config):
+    """Which calendars to read anew."""
+
+    which: str = Field("failed", description="failed, all, or calendar ids separated by commas")
+
+
+class Verify(dg.Config):
+    """Which calendars to compare with their provider."""
+
+    calendars: str = Field("all", description="all, or calendar ids separated by commas")
+
+
+def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - a list of small definitions
+    """Jobs, their schedules, the export and the quarantine's check."""
+
+    @dg.asset(
+        name="history_export",
+        deps=[EVENT_HISTORY],
+        group_name="data",
+        kinds={"parquet", "postgres"},
+        owners=OWNERS,
+        description="The analysts' views as Parquet below EXPORT_URL, a file for each project and month. "
+        "Only files whose rows are not what they were are written again.",
+    )
+    def history_export(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
+        """Bring the files to what the database holds."""
+        from calendar_pipeline.export.relation import relation
+        from calendar_pipeline.export.write import export
+
+        root = pipeline.settings().export_url
+        if not root:
+            raise dg.Failure(
+                "EXPORT_URL is not set: set it to a folder or an object store, or do without this asset.",
+                allow_retries=False,
+            )
+        with pipeline.database(connections=2) as db:
+            done = [export(db, relation(name), root) for name in EXPORTED]
+        lines = [
+            f"| {one.table} | {one.written} | {one.unchanged} | {one.removed} | {one.rows} | {one.bytes} |"
+            for one in done
+        ]
+        head = "| table | written | unchanged | removed | rows | bytes |\n|---|---|---|---|---|---|\n"
+        return dg.MaterializeResult(
+            metadata={
+                "files_written": sum(one.written for one in done),
+                "files_unchanged": sum(one.unchanged for one in done),
+                "rows": sum(one.rows for one in done),
+                "bytes": sum(one.bytes for one in done),
+                "seconds": sum(one.seconds for one in done),
+                "tables": dg.MetadataValue.md(head + "\n".join(lines)),
+            }
+        )
+
+    @dg.asset_check(
+        asset=EVENT_HISTORY, name="quarantine_empty", description="No event is set aside because it cannot be kept."
+    )
+    def quarantine_empty(pipeline: Pipeline) -> dg.AssetCheckResult:
+        """Count what is set aside, by reason."""
+        from calendar_pipeline.ingest import store
+
+        with pipeline.database() as db, db.single() as connection:
+            found = store.quarantined_by_reason(connection)
+        if not found:
+            return dg.AssetCheckResult(passed=True, metadata={"events": 0})
+        lines = "\n".join(f"| {reason} | {events} | {calendars} |" for reason, events, calendars in found)
+        total = sum(events for _, events, _ in found)
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{total} events are set aside. See table quarantined_event for each; correct the event at the "
+            "provider, or raise the limit that it exceeds. It is tried again when it changes.",
+            metadata={
+                "events": total,
+                "by_reason": dg.MetadataValue.md("| reason | events | calendars |\n|---|---|---|\n" + lines),
+            },
+        )
+
+    @dg.op(name="remove_old_history")
+    def remove_old(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
+        """Remove what projects do not keep, old sync records and empty months; make the months ahead."""
+        from calendar_pipeline import wiring
+        from calendar_pipeline.db import migrate
+        from calendar_pipeline.history import retention
+
+        now = wiring.utc_now()
+        with pipeline.database(connections=2) as db:
+            migrate.prepare_history(db, now=now)
+            with db.single() as connection:
+                projects = retention.projects(connection, now=now)
+            done = [retention.expire(db, project, cutoff) for project, cutoff in projects]
+            months = retention.detach_months(db, now=now)
+            syncs = retention.expire_syncs(db, now - timedelta(days=settings.sync_run_retention_days))
+        context.add_output_metadata(
+            {
+                "projects": len(done),
+                "events": sum(one.events for one in done),
+                "versions": sum(one.versions for one in done),
+                "sync_records": syncs,
+                "months_removed": dg.MetadataValue.text(", ".join(months) or "none"),
+            }
+        )
+
+    @dg.op(name="seal_secrets_anew")
+    def seal_anew(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
+        """Seal stored secrets under the first key of the ring."""
+        from calendar_pipeline.projects import rotate
+        from calendar_pipeline.secrets import keyfile
+
+        with pipeline.database(connections=2) as db:
+            done = rotate.rotate(db, keyfile.load(pipeline.settings()))
+        context.add_output_metadata({"sealed": sum(done.sealed.values()), "unreadable": done.unreadable})
+        if done.unreadable:
+            raise dg.Failure(
+                f"{done.unreadable} stored values do not open: put the missing key back into CALENDAR_PIPELINE_KEYS "
+                "(behind the first) and run this again; 'calendar-pipeline doctor' names the key.",
+                allow_retries=False,
+            )
+
+    @dg.op(name="ask_for_syncs")
+    def ask(context: dg.OpExecutionContext, config: Resync, pipeline: Pipeline) -> None:
+        """Ask for syncs; the sensor or the live path runs them within seconds."""
+        from calendar_pipeline import wiring
+        from calendar_pipeline.ingest import store
+
+        with pipeline.database() as db, db.single() as connection:
+            asked = store.ask(connection, config.which, now=wiring.utc_now())
+        context.add_output_metadata({"asked": asked})
+        context.log.info("%d calendars are to be read anew", asked)
+
+    @dg.op(name="compare_with_providers")
+    def compare(context: dg.OpExecutionContext, config: Verify, pipeline: Pipeline) -> None:
+        """Compare what is held with fresh listings; write nothing."""
+        from calendar_pipeline.ingest import store, verify
+
+        with pipeline.ingest(run_id=context.run_id) as ingest:
+            with ingest.db.single() as connection:
+                followed = store.all_calendars(connection)
+            wanted = followed if config.calendars == "all" else [one.strip() for one in config.calendars.split(",")]
+            results = list(verify.verify(ingest, wanted))
+        lost = [one for one in results if one.lost]
+        context.add_output_metadata(
+            {
+                "compared": sum(one.code is None for one in results),
+                "not_compared": sum(one.code is not None for one in results),
+                "lost": sum(one.lost for one in lost),
+            }
+        )
+        if lost:
+            named = ", ".join(f"{one.calendar_id} ({one.lost})" for one in lost[:NAMED])
+            raise dg.Failure(
+                f"{len(lost)} calendars lack events that no sync will bring by itself: {named}. Start the job 'resync' "
+                "with their ids, and report it: it should not happen.",
+                allow_retries=False,
+            )
+
+    @dg.op(name="purge_dagster_runs")
+    def purge(context: dg.OpExecutionContext) -> None:
+        """Delete ended runs with their events, but those that show a partition's last materialisation."""
+        from calendar_pipeline.defs import purge as purging
+
+        deleted = purging.purge(context.instance, older_than=timedelta(days=settings.dagster_retention_days))
+        context.add_output_metadata({"runs": deleted})
+
+    def job(name: str, op: dg.OpDefinition, description: str) -> dg.JobDefinition:
+        return dg.GraphDefinition(name=name, node_defs=[op]).to_job(description=description)
+
+    jobs = [
+        job("retention", remove_old, "Remove history that projects do not keep; make months ahead, remove empty ones."),
+        job("rotate_keys", seal_anew, "Seal stored secrets under the first key of CALENDAR_PIPELINE_KEYS."),
+        job("resync", ask, "Read calendars anew: the failed ones, all, or those that are named."),
+        job("verify", compare, "Compare calendars with fresh listings, without writing."),
+        job("purge", purge, "Delete old Dagster runs with their events, so that Dagster's tables stay bounded."),
+    ]
+    export_job = dg.define_asset_job("export", selection=dg.AssetSelection.assets(history_export))
+    running = dg.DefaultScheduleStatus.RUNNING
+    schedules = [
+        dg.ScheduleDefinition(name="retention_daily", job=jobs[0], cron_schedule="20 2 * * *", default_status=running),
+        dg.ScheduleDefinition(name="purge_daily", job=jobs[4], cron_schedule="40 2 * * *", default_status=running),
+        dg.ScheduleDefinition(
+            name="export_daily",
+            job=export_job,
+            cron_schedule="0 3 * * *",
+            default_status=running if settings.export_url else dg.DefaultScheduleStatus.STOPPED,
+        ),
+    ]
+    check_job = dg.define_asset_job("quarantine", selection=dg.AssetSelection.checks(quarantine_empty))
+    schedules.append(
+        dg.ScheduleDefinition(
+            name="quarantine_hourly", job=check_job, cron_schedule="35 * * * *", default_status=running
+        )
+    )
+    return dg.Definitions(
+        assets=[history_export],
+        asset_checks=[quarantine_empty],
+        jobs=[*jobs, export_job, check_job],
+        schedules=schedules,
+    )

@@ -1,0 +1,52 @@
+"""Keeping Dagster's own tables bounded: old runs go with their events.
+
+A run that holds the last materialisation of any partition stays: without it the partition would show as missing. This
+reads a table of Dagster's, so it stands here alone and a test fails should Dagster change it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+PAGE = 200
+
+_SHOWN = """
+    SELECT DISTINCT run_id FROM (
+        SELECT DISTINCT ON (asset_key, partition) run_id FROM event_logs
+        WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key IS NOT NULL
+        ORDER BY asset_key, partition, id DESC
+    ) AS last
+"""
+
+
+def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int = 5_000) -> int:
+    """Delete ended runs that were made longer ago than that; returns how many."""
+    shown = _shown(instance)
+    before = datetime.now(UTC) - older_than
+    old: list[str] = []
+    cursor = None
+    while len(old) < at_most:
+        records = instance.get_run_records(
+            dg.RunsFilter(statuses=list(FINISHED_STATUSES), created_before=before),
+            limit=PAGE,
+            cursor=cursor,
+            ascending=True,
+        )
+        runs = [record.dagster_run.run_id for record in records]
+        old.extend(run for run in runs if run not in shown)
+        if len(runs) < PAGE:
+            break
+        cursor = runs[-1]
+    for run in old:
+        instance.delete_run(run)
+    return len(old)
+
+
+def _shown(instance: dg.DagsterInstance) -> set[str]:
+    """Runs that hold a partition's last materialisation."""
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    with storage.index_connection() as connection:
+        return {str(row[0]) for row in connection.exec_driver_sql(_SHOWN)}
