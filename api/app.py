@@ -14,10 +14,13 @@ from sqlalchemy.exc import OperationalError
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
 from api.routes import (
+    api_keys,
     bots,
     calendar_events,
+    calendar_status,
     calendars,
     connect,
+    event_versions,
     health,
     metrics,
     openapi,
@@ -56,7 +59,10 @@ def create_app(
     app = Litestar(
         route_handlers=[
             _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
-            _below_base(webhooks.HANDLERS, opt=own.OPT),
+            _below_base(
+                [*event_versions.HANDLERS, *calendar_status.HANDLERS, *api_keys.HANDLERS, *webhooks.HANDLERS],
+                opt=own.OPT,
+            ),
             *connect.HANDLERS,
             Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
             *runner_reports.HANDLERS,

@@ -2,7 +2,7 @@
 
 The budget for creating things is one per project, shared by all processes, since it stands in the database. Those of
 keys and of addresses without a good key are in this process's memory: they keep one client from taking a process for
-itself, and cost nothing. With several processes each grants them once (docs/decisions/0021-rate-limits.md).
+itself, and cost nothing. With several processes each grants them once (docs/decisions/0022-rate-limits.md).
 """
 
 import math

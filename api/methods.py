@@ -13,6 +13,8 @@ BASE = "/api/v1"
 ITEM = "GET, PATCH, DELETE, HEAD, OPTIONS"
 COLLECTION = "GET, POST, HEAD, OPTIONS"
 READ_ONLY = "GET, HEAD, OPTIONS"
+ACTION = "POST, OPTIONS"
+DELETABLE = "DELETE, OPTIONS"
 
 ASKED = "calendar_pipeline.method"
 """Key in the ASGI scope: the method as the client sent it."""

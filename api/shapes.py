@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
@@ -13,6 +13,9 @@ from calendar_pipeline.history.read import StoredEvent
 from calendar_pipeline.webhooks import model as webhooks
 
 T = TypeVar("T")
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware datetime; the document then says date-time."""
 
 
 class Calendar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -26,10 +29,10 @@ class Calendar(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: Mapping[str, Any] | None
     deduplication_key: str | None
     connection_failure_data: Mapping[str, Any] | None
-    created_at: datetime
-    updated_at: datetime
-    last_successful_sync_at: datetime | None
-    last_attempted_sync_at: datetime | None
+    created_at: Instant
+    updated_at: Instant
+    last_successful_sync_at: Instant | None
+    last_attempted_sync_at: Instant | None
 
 
 class Attendee(msgspec.Struct, kw_only=True, forbid_unknown_fields=False):
@@ -43,7 +46,7 @@ class BotEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_de
     """Something that happened to a bot. `sub_type` is left out unless there is one."""
 
     type: bots.EventType
-    created_at: datetime
+    created_at: Instant
     sub_type: str | None = None
 
 
@@ -57,7 +60,7 @@ class Bot(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     events: list[BotEvent]
     transcription_state: bots.TranscriptionState
     recording_state: bots.RecordingState
-    join_at: datetime | None
+    join_at: Instant | None
     deduplication_key: str | None
 
 
@@ -86,16 +89,16 @@ class CalendarEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     calendar_id: str
     platform_uuid: str
     meeting_url: str | None
-    start_time: datetime
-    end_time: datetime
+    start_time: Instant
+    end_time: Instant
     is_deleted: bool
     attendees: list[Attendee]
     ical_uid: str | None
     name: str | None
     raw: dict[str, Any]
     bots: list[Bot]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class Page(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):

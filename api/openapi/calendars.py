@@ -1,7 +1,7 @@
 """``/calendars`` as OpenAPI tells it. Pure."""
 
-from api import shapes
-from api.openapi.parts import TEXT, Json, described, json, metadata, objects, operation, page, parameter, query
+from api import records, shapes
+from api.openapi.parts import TEXT, Json, described, json, metadata, objects, operation, own, page, parameter, query
 from calendar_pipeline.calendars.model import PLATFORMS
 from calendar_pipeline.settings import Settings
 
@@ -16,12 +16,25 @@ def paths(base: str) -> Json:
             "patch": _patch(),
             "delete": operation("deleteCalendar", "Forget a calendar", {"200": described("Gone")}, 404),
         },
+        f"{base}/calendars/{{calendar_id}}/status": {
+            "parameters": [parameter("calendar_id", "path", {"type": "string"}, "The calendar's id.")],
+            "get": own("getCalendarStatus", "How a calendar fares, and why", {"200": json("CalendarStatus")}, 404),
+        },
+        f"{base}/calendars/{{calendar_id}}/sync": {
+            "parameters": [parameter("calendar_id", "path", {"type": "string"}, "The calendar's id.")],
+            "post": own(
+                "syncCalendar",
+                "Sync a calendar now",
+                {"202": json("SyncRequested", "Asked for. The status tells when it is done.")},
+                404,
+            ),
+        },
     }
 
 
 def schemas(settings: Settings) -> Json:
     """Schemas that the paths name."""
-    components = objects(shapes.Calendar)
+    components = objects(shapes.Calendar, records.CalendarStatus, records.SyncRequested)
     failure = {
         "type": "object",
         "properties": {"error": {"type": "string"}, "timestamp": {"type": "string"}},

@@ -35,15 +35,39 @@ def operation(
     return told
 
 
+def own(
+    name: str, summary: str, good: Json, *statuses: int, parameters: list[Json] | None = None, body: str | None = None
+) -> Json:
+    """An operation on a path of our own: it takes no other query parameters, and every refusal is problem+json."""
+    told = operation(name, summary, good, 400, *statuses, parameters=parameters, body=body)
+    if 404 not in statuses:
+        told["responses"].pop("404", None)
+    for status in told["responses"]:
+        if status not in good:
+            told["responses"][status] = problem(int(status))
+    told["x-own"] = True
+    return told
+
+
+def problem(status: int) -> Json:
+    """A refusal on a path of our own."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": REASONS[status], "content": content}
+
+
 REASONS = {
     400: "The request is refused.",
     401: "No key, or none of ours. `WWW-Authenticate: Token` is sent.",
+    403: "The key lacks the scope that this needs.",
     404: "There is no such thing here, or the cursor is bad.",
     405: "The path has no such method. `Allow` tells which it has.",
     406: "`Accept` excludes JSON.",
     409: "It cannot be done as things are.",
+    410: "The cursor has expired; `resync` says how to begin anew.",
     413: "The body is larger than 1 MiB.",
     415: "The body's type is not read.",
+    422: "The Idempotency-Key was used for another request.",
+    429: "Too many requests. `Retry-After` says when to come back.",
     500: "Our fault.",
     503: "Not available just now.",
 }
@@ -112,9 +136,24 @@ def metadata(settings: Settings) -> Json:
 def refusals() -> Json:
     """Schemas of the shapes that errors have."""
     messages: Json = {"type": "array", "items": {"type": "string"}}
+    standard: Json = {
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong and what to do."},
+            "code": {"type": "string", "description": "For programs; `cursor_expired` with 410."},
+            "resync": {"type": "string", "description": "How to begin anew; with 410."},
+            "errors": {"type": "object", "additionalProperties": messages, "description": "Messages by field."},
+        },
+    }
     return {
+        "Problem": standard,
         "Detail": one("detail", {"type": "string"}),
         "Error": one("error", {"type": "string"}),
+        "ErrorOrDetail": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Error", "Detail")]},
         "FieldErrors": {
             "type": "object",
             "minProperties": 1,

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from api import shapes
-from api.openapi.parts import INSTANT, TEXT, Json, described, json, objects, operation, page, parameter, query
+from api.openapi.parts import INSTANT, TEXT, Json, described, json, objects, own, page, parameter, query
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks.model import DISABLED, MOST_CONCURRENCY, TRIGGERS, Content, DeliveryStatus, Ordering
 
@@ -20,21 +20,21 @@ def paths(base: str) -> Json:
         f"{base}/webhooks": {"get": _list(), "post": _create()},
         item: {
             "parameters": [webhook],
-            "get": operation("getWebhook", "One webhook", {"200": json("Webhook")}, 404),
-            "patch": operation(
+            "get": own("getWebhook", "One webhook", {"200": json("Webhook")}, 404),
+            "patch": own(
                 "patchWebhook",
                 "Change, disable or enable a webhook",
                 {"200": json("Webhook")},
                 404,
                 body="PatchWebhook",
             ),
-            "delete": operation(
+            "delete": own(
                 "deleteWebhook", "Forget a webhook, and what was and is due to it", {"200": described("Gone")}, 404
             ),
         },
         f"{item}/rotate_secret": {
             "parameters": [webhook],
-            "post": operation(
+            "post": own(
                 "rotateWebhookSecret",
                 "Give a webhook a secret of its own, or a new one; the one so far signs as well for a while",
                 {"200": json("SigningSecret")},
@@ -44,11 +44,11 @@ def paths(base: str) -> Json:
         },
         f"{item}/test": {
             "parameters": [webhook],
-            "post": operation("testWebhook", "Send a test event", sent, 404, body="Nothing"),
+            "post": own("testWebhook", "Send a test event", sent, 404, body="Nothing"),
         },
         f"{item}/recover": {
             "parameters": [webhook],
-            "post": operation(
+            "post": own(
                 "recoverWebhook",
                 "Send again all that failed since an instant",
                 {"202": json("Queued", "So many are due now.")},
@@ -57,7 +57,7 @@ def paths(base: str) -> Json:
             ),
         },
         f"{base}/webhook_secret/rotate": {
-            "post": operation(
+            "post": own(
                 "rotateProjectSecret",
                 "Give the project a new secret; the one so far signs as well for a while",
                 {"200": json("SigningSecret")},
@@ -67,7 +67,7 @@ def paths(base: str) -> Json:
         f"{base}/webhook_deliveries": {"get": _deliveries()},
         f"{base}/webhook_deliveries/{{delivery_id}}": {
             "parameters": [delivery],
-            "get": operation(
+            "get": own(
                 "getWebhookDelivery",
                 "One delivery, what was sent, and each attempt",
                 {"200": json("WebhookDeliveryInFull")},
@@ -76,7 +76,7 @@ def paths(base: str) -> Json:
         },
         f"{base}/webhook_deliveries/{{delivery_id}}/resend": {
             "parameters": [delivery],
-            "post": operation(
+            "post": own(
                 "resendWebhookDelivery", "Send a delivery again, under the same id", sent, 404, 409, body="Nothing"
             ),
         },
@@ -147,7 +147,7 @@ def _body(properties: Json, *required: str) -> Json:
 
 
 def _list() -> Json:
-    return operation(
+    return own(
         "listWebhooks",
         "The project's webhooks, newest first, 100 a page",
         {"200": json("WebhookPage")},
@@ -159,11 +159,11 @@ def _list() -> Json:
 
 def _create() -> Json:
     made = {"201": json("NewWebhook", "Made. Its secret is shown here and never again.")}
-    return operation("createWebhook", "Tell an endpoint of events", made, 400, body="CreateWebhook")
+    return own("createWebhook", "Tell an endpoint of events", made, 400, body="CreateWebhook")
 
 
 def _deliveries() -> Json:
-    return operation(
+    return own(
         "listWebhookDeliveries",
         "Deliveries, newest first, 100 a page",
         {"200": json("WebhookDeliveryPage")},

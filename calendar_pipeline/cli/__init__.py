@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, live, projects, run, webhooks
+from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, run, webhooks
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
@@ -21,6 +21,7 @@ app.add_typer(projects.project_app, name="project")
 app.add_typer(connect.app, name="connect")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(projects.keys_app, name="keys")
+app.add_typer(feed.app, name="feed")
 app.add_typer(sandbox_app, name="sandbox")
 
 

@@ -113,7 +113,8 @@ def test_paths_are_in_the_api(page: str) -> None:
     templates = {path: set(operations) for path, operations in document["paths"].items()}
     for piece in code(TEXTS[page]):
         for path in re.findall(r"(?:\$API|(?<![\w/])/api/v1)(/[^\s\"?`]*)", piece):
-            template = "/api/v1" + re.sub(r"/(\$CAL|cal_\w+|\{id\})", "/{calendar_id}", path)
+            template = re.sub(r"/(\$EVENT|evt_\w+)", "/{event_id}", path)
+            template = "/api/v1" + re.sub(r"/(\$CAL|\$DEMO|cal_\w+|\{id\})", "/{calendar_id}", template)
             assert template in templates, piece
             method = re.search(r"-X ([A-Z]+)|^([A-Z]+) /", piece)
             if method:
@@ -129,7 +130,7 @@ def test_unversioned_paths_are_routes() -> None:
     routes = {route.path for route in create_app(Settings(_env_file=None)).routes}
     named = {path for text in TEXTS.values() for path in re.findall(r"`(/[a-z]+(?:\.json)?)`", text)}
     assert routes >= UNVERSIONED
-    assert named - {"/api", "/calendars"} == UNVERSIONED
+    assert named - {"/api", "/calendars", "/bots"} == UNVERSIONED
 
 
 def test_every_decision_is_numbered_once() -> None:
