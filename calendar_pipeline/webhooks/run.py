@@ -160,9 +160,10 @@ class _Worker:
                 room = self._dispatch.slots - self._active - self._waiting
                 if limit is not None:
                     room = min(room, limit - self._done.claimed)
+                busy = self._busy  # what is recorded while we look may make more due than we see
                 claimed = await self._claim(room) if room > 0 else 0
                 spent = limit is not None and self._done.claimed >= limit
-                if self._busy or claimed:
+                if busy or self._busy or claimed:
                     busy_at = time.monotonic()
                 elif spent or time.monotonic() - busy_at >= linger:
                     break
