@@ -1,8 +1,10 @@
 """A calendar at the provider sandbox, followed by us: real HTTP, real PostgreSQL, a clock that stands."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +21,8 @@ from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Answer, Transport
-from calendar_pipeline.secrets.keyring import KeyRing
+from calendar_pipeline.secrets.keyring import KeyRing, generate
+from calendar_pipeline.settings import Settings
 from sandbox.model import State
 from sandbox.replies import Credentials
 from sandbox.server import Running, running
@@ -281,6 +284,33 @@ def google(providers: dict[Platform, CalendarProvider]) -> CalendarProvider:
 def platform() -> Platform:
     """Whose calendar a test is about; parametrise it to ask of both."""
     return "google"
+
+
+@pytest.fixture(scope="session")
+def keys() -> str:
+    """The key ring, as a setting holds it."""
+    return generate("ingest")
+
+
+@pytest.fixture(scope="session")
+def keyring(keys: str) -> KeyRing:
+    return KeyRing.parse(keys)
+
+
+@pytest.fixture
+def environment(_served: Running, database_url: str, keys: str, tmp_path: Path) -> Mapping[str, str]:
+    """That of a process of ours: the test's database and key ring, the sandbox for providers, no other setting."""
+    ours = {name.upper() for name in Settings.model_fields}
+    return {name: value for name, value in os.environ.items() if name not in ours} | {
+        "DATABASE_URL": database_url,
+        "CALENDAR_PIPELINE_KEYS": keys,
+        "STATE_DIR": str(tmp_path),
+        "GOOGLE_API_BASE_URL": f"{_served.url}/google",
+        "GOOGLE_TOKEN_URL": _served.token_url,
+        "MICROSOFT_LOGIN_BASE_URL": _served.login_url,
+        "MICROSOFT_GRAPH_BASE_URL": _served.graph_url,
+        "COLUMNS": "160",
+    }
 
 
 @pytest.fixture

@@ -1,24 +1,19 @@
-"""What a provider may do to us, by the numbers of the list of faults, at both providers: 34 to 39, and 44.
+"""What a provider may do to us, by the numbers of the list of faults, at both providers: 34 to 37, 39 and 44.
 
 34 a refused cursor · 35 a storm of rate limits · 36 answers that are none · 37 the token endpoint in trouble and a
-withdrawn grant · 38 two workers and one refresh · 39 death between a refresh and its first use · 44 events that nobody
-would make up. Those of push are 40 to 43; they are told where notifications are taken.
+withdrawn grant · 39 death between a refresh and its first use · 44 events that nobody would make up. 38 is a race of
+two processes, in `test_ingest_race`; those of push are 40 to 43, told where notifications are taken.
 """
 
 import json
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 import pytest
 
-from calendar_pipeline.db.connect import Database
 from calendar_pipeline.ingest.guard import Guard
-from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.providers.pages import MAX_EMPTY_PAGES
 from calendar_pipeline.providers.transport import Answer
 
@@ -148,38 +143,6 @@ def test_fault_37_a_withdrawn_grant_disconnects_once(bench: Any) -> None:
     log = bench.rows("SELECT state, reason FROM calendar_status WHERE calendar_id = :cal ORDER BY id")
     assert [row["state"] for row in log].count("disconnected") == 1
     assert bench.events() == events
-
-
-def test_fault_38_two_workers_refresh_once_and_the_newest_token_is_kept(bench: Any, database_url: str) -> None:
-    """Two processes come to the same calendar at the same moment, 200 times, its access token spent each time."""
-    rounds = 200
-    if bench.platform == "google":
-        bench.world.set_switches({"rotate_refresh_tokens": True})
-    event = bench.add("0")
-    bench.sync()
-    start = threading.Barrier(2, timeout=30)
-    unhurried = Guard(per_account=1e9)  # weeks pass here in seconds
-
-    def work(database: Database) -> list[str]:
-        start.wait()
-        ingest = replace(bench.ingest, db=database, guard=unhurried)
-        return [one.status for one in sync_many(ingest, [bench.cal.id], threads=1)]
-
-    seen = {bench.refresh_token}
-    with Database(database_url) as one, Database(database_url) as two, ThreadPoolExecutor(2) as pool:
-        for number in range(1, rounds + 1):
-            bench.world.retitle_event(bench.cal.there, event, str(number))
-            bench.clock.pass_by(hours=25)
-            bench.world.move_event(bench.cal.there, event, by=timedelta(hours=25))
-            bench.asked()
-            assert [*chain.from_iterable(pool.map(work, [one, two]))] == ["synced"]
-            assert bench.asked()["token"] == 1
-            seen.add(bench.refresh_token)
-    assert len(seen) == rounds + 1  # each refresh brought another one, and none was lost
-    assert bench.refresh_token == bench.world.credentials(bench.cal.there).refresh_token
-    history = bench.history()
-    assert [row["seq"] for row in history] == [row["version"] for row in history] == list(range(1, rounds + 2))
-    assert [row["title"] for row in history] == [str(number) for number in range(rounds + 1)]
 
 
 class Killed(BaseException):
