@@ -109,12 +109,13 @@ def list_event_changes(request: Request[Any, Any, Any]) -> Response[bytes]:
             after = positions.number(position)
             if position.epoch != head.epoch or after > head.last:
                 raise _gone("The database was restored since the cursor was given.")
+        if after < head.floor:
+            raise _gone("Changes behind the cursor are not kept any more.")
         rows = [] if start == "now" else versions.feed(conn, project, after=after, limit=limit + 1)
     told = rows[:limit]
-    if (told and told[0].seq != after + 1) or (not rows and after < head.last):
+    # Retention may have come in between; and whatever made a hole, nobody is led past it without being told.
+    if [row.seq for row in told] != list(range(after + 1, after + 1 + len(told))) or (not rows and after < head.last):
         raise _gone("Changes behind the cursor are not kept any more.")
-    if [row.seq for row in told] != list(range(after + 1, after + 1 + len(told))):
-        raise AssertionError("the feed has a hole")
     after += len(told)
     cursor = positions.write(Position("feed", project, after, head.epoch))
     changes = records.Changes(

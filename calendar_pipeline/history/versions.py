@@ -80,15 +80,17 @@ class Head:
 
     epoch: str
     last: int
+    floor: int
+    """Retention has left nothing out above this number, and perhaps something up to it."""
 
 
-_HEAD = sa.text("SELECT n, epoch FROM project_counter, feed_epoch WHERE project_id = :project")
+_HEAD = sa.text("SELECT n, floor, epoch FROM project_counter, feed_epoch WHERE project_id = :project")
 
 
 def head(conn: Connection, project_id: str) -> Head:
     """The last number given out. Read it before the rows: what comes in between is then only more of them."""
     row = conn.execute(_HEAD, {"project": project_id}).one()
-    return Head(epoch=row.epoch, last=row.n)
+    return Head(epoch=row.epoch, last=row.n, floor=row.floor)
 
 
 _FEED = sa.text(f"""

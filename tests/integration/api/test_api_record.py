@@ -203,6 +203,21 @@ def test_fault_24_changes_no_longer_kept_are_gone_with_how_to_begin_anew(client,
     assert client.get("/event_changes", params={"start": "now"}).status_code == 200
 
 
+def test_where_retention_left_something_out_nobody_is_led_past_it(client, change, db) -> None:
+    for number in range(1, 5):
+        change(evt(number), "x", kind="created")
+    early = client.get("/event_changes", params={"limit": 1}).json()["next_cursor"]
+    late = client.get("/event_changes", params={"limit": 3}).json()["next_cursor"]
+    with db.begin() as conn:
+        conn.execute(sa.text("SET LOCAL calendar_pipeline.retention = 'on'"))
+        conn.execute(sa.text("DELETE FROM event_history WHERE seq = 3"))
+        conn.execute(sa.text("UPDATE project_counter SET floor = 3, expired = 1"))
+    assert client.get("/event_changes").status_code == 410
+    assert client.get("/event_changes", params={"cursor": early}).status_code == 410
+    (left,) = client.get("/event_changes", params={"cursor": late}).json()["results"]
+    assert left["sequence"] == 4
+
+
 def test_fault_25_after_a_restore_old_cursors_are_gone(client, change, db, tenant, clock) -> None:
     """By the new epoch; and even where nobody thought of it, if numbers were lost."""
     for number in (1, 2):
