@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up example test check docs screens browser lock soak bench bench-history bench-fleet clean
+.PHONY: up example test check docs screens machine lock soak bench bench-history bench-fleet clean
 
 up: $(VENV)/.runtime
 	$(BIN)/calendar-pipeline up $(ARGS)
@@ -14,7 +14,7 @@ up: $(VENV)/.runtime
 example: $(VENV)/.runtime
 	$(BIN)/python -m examples.notetaker.demo $(ARGS)
 
-test: $(VENV)/.dev browser
+test: $(VENV)/.dev machine
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev docs
@@ -37,20 +37,23 @@ docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The pictures in the documentation, made anew by the browser tests.
-screens: $(VENV)/.dev browser
+screens: $(VENV)/.dev machine
 	SCREENS=docs/images $(BIN)/python -m pytest -n0 tests/browser
 
-# Browser tests drive the system's Chromium.
-browser:
-	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
-		command -v $$name >/dev/null && exit 0; \
-	done; \
+# What the tests need of the machine: Chromium, which the browser tests drive, and systemd's own check of units.
+machine:
+	@if command -v systemd-analyze >/dev/null; then \
+		for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+			command -v $$name >/dev/null && exit 0; \
+		done; \
+	fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "Installing Chromium for the browser tests, once."; \
+		echo "Installing Chromium and systemd for the tests, once."; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
-			chromium fonts-dejavu-core >/dev/null; \
+			chromium fonts-dejavu-core systemd >/dev/null; \
 	else \
-		echo "The browser tests need Chromium. Install it as root (Debian: apt-get install chromium), then run this again."; \
+		echo "The tests need Chromium and systemd-analyze. Install them as root (Debian: apt-get install chromium"; \
+		echo "fonts-dejavu-core systemd), then run this again."; \
 		exit 1; \
 	fi
 
@@ -74,6 +77,9 @@ lock: $(VENV)/.dev
 		--no-header --quiet pyproject.toml --all-extras -o requirements-dev.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
 		--no-header --quiet pyproject.toml --extra build -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
+		--no-header --quiet pyproject.toml --extra build --extra kubernetes -c requirements-dev.lock \
+		-o requirements-kubernetes.lock
 
 clean:
 	rm -rf $(VENV) .calendar-pipeline

@@ -70,6 +70,17 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+@pytest.fixture
+def installation_environment() -> Callable[[], dict[str, str]]:
+    """A clean environment with free ports for an installation that a test starts by itself."""
+
+    def made() -> dict[str, str]:
+        ports = zip(("API_PORT", "DAGSTER_PORT", "SANDBOX_PORT"), map(str, free_ports(3)), strict=True)
+        return clean_environment(**dict(ports))
+
+    return made
+
+
 class Installation:
     """`calendar-pipeline up` on a state directory and ports of its own."""
 

@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from api.app import create_app
 from calendar_pipeline import wiring
+from calendar_pipeline.bots import run as bots
 from calendar_pipeline.connect import store as connect
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.db.schema import calendar
@@ -51,7 +52,7 @@ LOOPBACK = ("127.0.0.1", "localhost")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     program = next(filter(None, map(shutil.which, CANDIDATES)), None)
-    assert program, "Browser tests need Chromium: `make browser` installs it (Debian, as root)."
+    assert program, "Browser tests need Chromium: `make machine` installs it (Debian, as root)."
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"], env={**os.environ, "LANG": "C"}
@@ -246,8 +247,10 @@ def stack(database_url: str, keyring: KeyRing, tmp_path: Path) -> Iterator[Stack
             policy=Policy(http=True, networks=(ip_network("127.0.0.0/8"),), ports=None),
             clock=lambda: datetime.now(UTC),
         )
+        following = wiring.bots(settings, db)
         stages = Stages(
             lambda: ingest.sync_due(reading, limit=10, threads=2),
+            lambda: bots.work(following),
             lambda: webhooks.deliver(sending),
         )
         stages.start()

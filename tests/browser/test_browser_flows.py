@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -161,6 +162,51 @@ def test_unschedule_a_bot_with_the_keyboard_alone(page: Page, stack: Stack) -> N
         page.keyboard.press("Space")
         expect(page.get_by_role("switch").first).to_be_checked(checked=wanted)
         expect(page.get_by_role("switch").first).to_be_focused()
+
+
+def test_schedule_a_bot_move_the_event_and_watch_the_page_follow(page: Page, stack: Stack, shot: Shot) -> None:
+    sign_in(page, stack)
+    connect(page)
+    switch(page, "Planning").click()
+    expect(switch(page, "Planning")).to_be_checked()
+    expect(page.get_by_text("Bot scheduled")).to_be_visible()
+    shot(page, "notetaker-bot")
+    loads: list[str] = []
+    page.on("load", lambda _: loads.append("load"))
+    row = page.get_by_role("listitem").filter(has_text="Planning")
+    before = row.inner_text()
+    calendar, event = event_of(stack, "Planning")
+    stack.sandbox.move_event(calendar, event, by=timedelta(minutes=90))
+    stack.ask_sync()
+    expect(row).not_to_have_text(before)
+    start = row.locator("time").first.inner_text()
+    expect(row.get_by_text(f"joins at {start}")).to_be_visible()
+    assert loads == []
+
+
+def test_revoke_reconnect_and_the_bot_is_back(page: Page, stack: Stack, shot: Shot) -> None:
+    sign_in(page, stack)
+    connect(page)
+    switch(page, "Planning").click()
+    expect(page.get_by_text("Bot scheduled")).to_be_visible()
+    stack.sandbox.revoke_account("ada@example.com")
+    stack.forget_access_tokens()
+    stack.ask_sync()
+    expect(page.get_by_role("heading", name="Your Google calendar is disconnected")).to_be_visible()
+    expect(page.get_by_text("Bot scheduled")).not_to_be_visible()
+    shot(page, "notetaker-disconnected")
+    page.get_by_role("button", name="Reconnect").click()
+    page.get_by_role("button", name="bob@example.com").click()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading", name="This is another account")).to_be_visible()
+    shot(page, "connect-other-account")
+    page.get_by_role("link", name="Try again").click()
+    page.get_by_role("button", name="ada@example.com").click()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_text("Your calendar is connected.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your Google calendar is disconnected")).not_to_be_visible()
+    expect(page.get_by_text("Bot scheduled")).to_be_visible()
+    expect(switch(page, "Planning")).to_be_checked()
 
 
 def test_a_narrow_screen_shows_it_all(page: Page, stack: Stack, accessible: Callable[[Page], None]) -> None:
