@@ -81,4 +81,4 @@ def test_getting_started_ends_with_a_bot_scheduled(clone: Path, terminal: dict[s
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert '{"next":null,"previous":null,"results":[]}' in done.stdout
-    assert done.stdout.splitlines()[-1] == '"state":"scheduled"'
+    assert done.stdout.rstrip().endswith('"state":"scheduled"')

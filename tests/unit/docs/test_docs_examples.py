@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
 
 SETTINGS = {name.upper() for name in Settings.model_fields}
-FOREIGN = {"DAGSTER_HOME", "SANDBOX_URL", "SANDBOX_CALENDAR"}
+FOREIGN = {"POSTGRES_PASSWORD", "DAGSTER_HOME", "SANDBOX_URL", "SANDBOX_CALENDAR"}
 CODES = {"SERVICE_DISABLED"}
 """In capitals, and no variables: Google's reasons."""
 UNVERSIONED = {"/healthz", "/readyz", "/openapi.json", "/metrics"}
