@@ -78,7 +78,7 @@ def test_use_of_a_key_is_noted_once_a_minute(client, db: Database, clock) -> Non
 
 @pytest.mark.parametrize(
     "path",
-    ["/nothing", "/calendars/", "/calendar_events/", f"{SOME}/", "/calendar_events/evt_x/more", "/webhooks", "/bots/"],
+    ["/nothing", "/calendars/", "/calendar_events/", f"{SOME}/", "/calendar_events/evt_x/more", "/hooks", "/bots/"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("known", [True, False])
