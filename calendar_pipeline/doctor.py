@@ -19,6 +19,7 @@ from calendar_pipeline.projects import rotate
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.webhooks import store as webhooks
 
 Level = Literal["ok", "warning", "broken"]
 
@@ -72,6 +73,7 @@ def _database(settings: Settings, db: Database, ring: KeyRing | None) -> Iterato
         if ring is not None:
             yield _kids(connection, ring)
         yield from _calendars(settings, connection)
+        yield from _webhooks(connection)
 
 
 def _clock(connection: Connection) -> Finding:
@@ -131,6 +133,40 @@ def _calendars(settings: Settings, connection: Connection) -> Iterator[Finding]:
         yield Finding("warning", "quarantine", f"{row.quarantined} events set aside: see table quarantined_event")
     else:
         yield Finding("ok", "quarantine", "empty")
+
+
+WEBHOOK_LATE = timedelta(minutes=15)
+"""Older than this, the oldest pending delivery is worth a look."""
+
+
+def _webhooks(connection: Connection) -> Iterator[Finding]:
+    """What waits, held and throttled deliveries included; what was lost in a day; who was given up."""
+    now = wiring.utc_now()
+    state = webhooks.state(connection, since=now - timedelta(days=1))
+    age = now - state.due_since if state.due_since else timedelta()
+    text = f"{state.pending} wait, {state.held} of them held"
+    if state.pending:
+        text += f", the oldest for {age.total_seconds() / 60:.0f} min"
+    if state.abandoned:
+        more = f"{text}, {state.abandoned} left behind by dead workers: are the live path and 'webhook_sensor' running?"
+        yield Finding("warning", "webhooks", more)
+    elif age > WEBHOOK_LATE:
+        yield Finding("warning", "webhooks", f"{text}: 'calendar-pipeline webhooks list' shows whose endpoints fail")
+    else:
+        yield Finding("ok", "webhooks", text)
+    given_up = sum(count for reason, count in state.disabled.items() if reason != "operator")
+    text = f"{state.endpoints} in all, {sum(state.disabled.values())} disabled, {state.failing} failing"
+    if given_up:
+        more = f"{text}, {given_up} given up: when they are back, 'calendar-pipeline webhooks enable'"
+        yield Finding("warning", "webhook endpoints", more)
+    else:
+        yield Finding("ok", "webhook endpoints", text)
+    text = f"{state.dead} given up and {state.rejected} not signable in the last day"
+    if state.dead or state.rejected:
+        more = f"{text}: 'calendar-pipeline webhooks recover' sends again what an endpoint missed"
+        yield Finding("warning", "webhook losses", more)
+    else:
+        yield Finding("ok", "webhook losses", text)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

@@ -281,6 +281,8 @@ class State:
     dead: int
     rejected: int
     """Dead and rejected since `since`."""
+    abandoned: int
+    """Leases that ran out five minutes ago or earlier, of endpoints that may be sent to: no worker looks."""
     attempts: int
     attempts_failed: int
     endpoints: int
@@ -296,6 +298,10 @@ _STATE = sa.text("""
            (SELECT min(created_at) FROM webhook_delivery WHERE status = 'pending') AS due_since,
            (SELECT count(*) FROM webhook_delivery WHERE status = 'dead' AND finished_at >= :since) AS dead,
            (SELECT count(*) FROM webhook_delivery WHERE status = 'rejected' AND finished_at >= :since) AS rejected,
+           (SELECT count(*) FROM webhook_delivery d JOIN webhook_subscription s ON s.id = d.subscription_id
+                WHERE d.status = 'pending' AND d.lease_token IS NOT NULL
+                AND d.lease_until < clock_timestamp() - interval '5 minutes' AND s.disabled_at IS NULL
+                AND (s.blocked_until IS NULL OR s.blocked_until < clock_timestamp())) AS abandoned,
            (SELECT count(*) FROM webhook_attempt WHERE started_at >= :since) AS attempts,
            (SELECT count(*) FROM webhook_attempt WHERE started_at >= :since AND outcome = 'failed') AS attempts_failed,
            (SELECT count(*) FROM webhook_subscription) AS endpoints,

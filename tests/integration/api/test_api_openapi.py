@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from litestar import Litestar
 
 from api import shapes
+from api.problems import OWN
 from calendar_pipeline.db.schema import calendar
 
 BOT = {"bot_name": "x", "meeting_url": "https://meet.google.com/abc-defg-hij"}
@@ -29,7 +30,9 @@ def conforms(value: object, schema: dict[str, Any], document: dict[str, Any]) ->
         return False
     kinds = schema.get("type", [])
     names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-    if kinds and names.get(type(value), "number") not in ([kinds] if isinstance(kinds, str) else kinds):
+    allowed = [kinds] if isinstance(kinds, str) else kinds
+    named = "integer" if type(value) is int and "integer" in allowed else names.get(type(value), "number")
+    if allowed and named not in allowed:
         return False
     if isinstance(value, dict) and "properties" in schema:
         known = schema["properties"]
@@ -144,3 +147,47 @@ def test_answers_decode_into_the_types_they_come_from(client, tenant, events) ->
     events(tenant.id, made.json()["id"], [{}])
     assert msgspec.json.decode(made.content, type=shapes.Calendar)
     assert msgspec.json.decode(client.get("/calendar_events").content, type=shapes.Page[shapes.CalendarEvent]).results
+
+
+def test_what_is_refused_on_our_own_paths_is_a_problem_and_elsewhere_none(app: Litestar, document) -> None:
+    """The document says it of the paths whose handlers answer so, webhooks among them, and of no other."""
+    own = set()
+    for route in app.routes:
+        for handler in route.route_handlers if route.path_format.startswith("/api/") else ():
+            if (handler.name or "").startswith("others "):
+                continue
+            for method in handler.http_methods & {"GET", "POST", "PATCH", "PUT", "DELETE"}:
+                told = document["paths"][route.path_format][method.lower()]["responses"]
+                kinds = {kind for status, one in told.items() if status >= "4" for kind in one.get("content", {})}
+                assert kinds == {"application/problem+json" if handler.opt.get(OWN) else "application/json"}
+                if handler.opt.get(OWN):
+                    own.add(route.path_format.removeprefix("/api/v1"))
+    assert {"/webhooks", "/webhook_deliveries/{delivery_id}/resend", "/webhook_secret/rotate"} <= own
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation", "options", "status"),
+    [
+        ("POST", "/webhooks", "/webhooks", {"json": {}}, 400),
+        ("POST", "/webhooks", "/webhooks", {"json": {"url": "http://10.0.0.1/", "triggers": ["webhook.test"]}}, 400),
+        ("POST", "/webhooks", "/webhooks", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
+        ("POST", "/webhooks", "/webhooks", {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
+        ("GET", "/webhooks?unknown=1", "/webhooks", {}, 400),
+        ("GET", "/webhooks?cursor=x", "/webhooks", {}, 404),
+        ("GET", "/webhooks/x", "/webhooks/{webhook_id}", {}, 404),
+        ("PUT", "/webhooks/x", "/webhooks/{webhook_id}", {"json": {}}, 405),
+        ("GET", "/webhooks", "/webhooks", {"headers": {"Authorization": "x"}}, 401),
+        ("GET", "/webhooks", "/webhooks", {"headers": {"Accept": "text/html"}}, 406),
+        ("POST", "/webhooks/x/test", "/webhooks/{webhook_id}/test", {"json": {}}, 404),
+        ("POST", "/webhooks/x/recover", "/webhooks/{webhook_id}/recover", {"json": {}}, 400),
+        ("POST", "/webhook_secret/rotate", "/webhook_secret/rotate", {"json": {"overlap_hours": -1}}, 400),
+        ("GET", "/webhook_deliveries?status=x", "/webhook_deliveries", {}, 400),
+        ("GET", "/webhook_deliveries/x", "/webhook_deliveries/{delivery_id}", {}, 404),
+    ],
+)
+def test_webhooks_refuse_as_documented(client, document, method, path, operation, options, status) -> None:
+    answer = client.request(method, path, **options)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    operations = document["paths"][f"/api/v1{operation}"]
+    told = operations.get(method.lower(), operations.get("get"))["responses"][str(status)]["content"]
+    assert conforms(answer.json(), told["application/problem+json"]["schema"], document)
