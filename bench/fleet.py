@@ -26,7 +26,7 @@ from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
 from calendar_pipeline.providers.port import CalendarProvider
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.secrets.keyring import KeyRing, generate
-from sandbox.client import Client
+from sandbox.client import Client, Unreachable
 from sandbox.replies import Credentials
 
 
@@ -66,13 +66,13 @@ def sandbox() -> Generator[Client]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         with Client(f"http://127.0.0.1:{port}") as client:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 180  # a busy machine starts slowly
             while True:
                 try:
                     client.calendars()
                     break
-                except Exception:
-                    if time.monotonic() > deadline:
+                except Unreachable:
+                    if process.poll() is not None or time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
             yield client

@@ -1,7 +1,8 @@
 """Microsoft 365 and Outlook.com calendars as a `CalendarProvider`, over Microsoft Graph.
 
 calendarView/delta is a change detector only: its occurrences are bare, its masters are no meetings, and one deleted
-occurrence has no entry at all. A round with any entry is therefore answered by a complete listing of the window.
+occurrence has no entry at all. A round with any entry is therefore answered by a complete listing of the window. Only
+the time of a change is taken from the round: the listing's documentation says not to ask for it there.
 The delta link's window is frozen, so the listing keeps to that window until the link is made anew.
 """
 
@@ -90,14 +91,15 @@ class MicrosoftCalendar:
         why = "asked"
         if since is not None and since.window is not None and not relist:
             try:
-                touched, link = self._round(grant, since.token, meter)
+                entries, link = self._round(grant, since.token, meter)
             except CursorExpired:
                 why = "cursor_expired"
             else:
                 cursor = Cursor(token=link, parameters=PARAMETERS, window=since.window)
-                if not touched:
+                if not entries:
                     return News(items=(), cursor=cursor)
-                items = self._listing(grant, calendar, since.window, meter)
+                stamps = parse.stamps(entries)
+                items = [parse.dated(item, stamps) for item in self._listing(grant, calendar, since.window, meter)]
                 return News(items=items, cursor=cursor, complete=since.window, why="changes")
         # First the delta link, then the listing: a change in between is seen twice and never not at all.
         _, link = self._delta(grant, self._delta_url(calendar, window), meter)
@@ -118,10 +120,10 @@ class MicrosoftCalendar:
         if since is None or since.window is None:
             return None
         try:
-            touched, _ = self._round(grant, since.token, meter)
+            entries, _ = self._round(grant, since.token, meter)
         except CursorExpired:
             return None
-        return None if touched else frozenset()
+        return None if entries else frozenset()
 
     def look_up(
         self,
@@ -139,26 +141,26 @@ class MicrosoftCalendar:
             lambda raw: parse.item(raw, hosts=self._hosts),
         )
 
-    def _round(self, grant: Grant, link: str, meter: Meter) -> tuple[bool, str]:
+    def _round(self, grant: Grant, link: str, meter: Meter) -> tuple[list[Json], str]:
         """An incremental round. One that is refused half-way, twice, is as good as a link that is not honoured."""
         try:
             return self._delta(grant, link, meter, with_cursor=True)
         except PageRefused as refused:
             raise CursorExpired(refused.code) from None
 
-    def _delta(self, grant: Grant, url: str, meter: Meter, *, with_cursor: bool = False) -> tuple[bool, str]:
-        """Read a round to its end: whether it told of anything, and the next round's link."""
+    def _delta(self, grant: Grant, url: str, meter: Meter, *, with_cursor: bool = False) -> tuple[list[Json], str]:
+        """Read a round to its end: its entries, and the next round's link."""
         prefer = f"{PREFER}, odata.maxpagesize={DELTA_PAGE_SIZE}"
 
         def read(at: str | None) -> Page:
             return self._page(grant, at or url, meter, prefer=prefer, with_cursor=with_cursor or at is not None)
 
-        told, last = pages.listing(read, self._entries)
+        entries, last = pages.listing(read, self._entries)
         link = text(last.body, "@odata.deltaLink")
         if link is None:
             raise ContractBroken("no_delta_link")
         self._check(link)
-        return bool(told), link
+        return entries, link
 
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> list[Item]:
         query = {**_bounds(window), "$select": parse.SELECT, "$top": str(PAGE_SIZE), "$orderby": "start/dateTime"}

@@ -4,7 +4,8 @@ Source: Microsoft Graph v1.0, resource "event". Times are asked for in UTC (`Pre
 event comes as plain midnights whatever zone was asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -58,6 +59,25 @@ def item(raw: Json, *, hosts: Sequence[str] = ()) -> Item | None:
         return _event(event_id, raw, hosts)
     except _Unfit as unfit:
         return Awkward(provider_event_id=event_id, reason=str(unfit), raw=raw)
+
+
+def stamps(entries: Iterable[Json]) -> Mapping[str, datetime]:
+    """When each event or series that a delta round tells in full was last changed; of several tellings the latest."""
+    found: dict[str, datetime] = {}
+    for raw in entries:
+        event_id, at = text(raw, "id"), _instant(text(raw, "lastModifiedDateTime"))
+        if event_id is not None and at is not None:
+            found[event_id] = max(at, found.get(event_id, at))
+    return found
+
+
+def dated(told: Item, stamps: Mapping[str, datetime]) -> Item:
+    """`told` with the time of its last change, if that is known: its own, or its series', which changes it as well."""
+    if not isinstance(told, Event):
+        return told
+    names = (told.provider_event_id, told.series_id)
+    known = [stamps[name] for name in names if name is not None and name in stamps]
+    return replace(told, provider_updated_at=max(known)) if known else told
 
 
 def _event(event_id: str, raw: Json, hosts: Sequence[str]) -> Event:

@@ -336,3 +336,113 @@ def test_a_national_cloud_is_a_matter_of_two_settings(login: str, graph: str, cl
         assert news.cursor.token.startswith(f"{graph}/v1.0/")
         assert {url.split("/v1.0")[0].split("/organizations")[0] for url in transport.asked} == {login, graph}
         transport.close()
+
+
+# -- when a change was made ---------------------------------------------------------------------------------
+
+
+def stamped(bench: Any) -> dict[str, datetime]:
+    """Events whose time of change at the provider is known, by their names there."""
+    return {
+        key: row["provider_updated_at"] for key, row in bench.events().items() if row["provider_updated_at"] is not None
+    }
+
+
+def series_of(bench: Any) -> list[str]:
+    """A daily series; its instances in the order of time."""
+    bench.add("Daily", start="2026-11-24T12:00", recurrence=["RRULE:FREQ=DAILY;COUNT=5"])
+    bench.sync()
+    assert stamped(bench) == {}  # of a first listing nothing is known
+    rows = bench.rows(
+        "SELECT provider_event_id, series_id FROM calendar_event WHERE series_id <> '' ORDER BY starts_at"
+    )
+    assert {row["series_id"] for row in rows} != {None}
+    return [row["provider_event_id"] for row in rows]
+
+
+def test_the_delta_round_says_when_an_event_was_changed(bench: Any) -> None:
+    kept, edited = bench.add("Kept"), bench.add("Edited")
+    bench.sync()
+    bench.clock.pass_by(minutes=20)
+    at = bench.clock()
+    bench.world.retitle_event(bench.cal.there, edited, "After")
+    new = bench.add("New")
+    fingerprint = bench.events()[kept]["fingerprint"]
+    bench.asked()
+    [outcome] = bench.tick(minutes=10)
+    assert bench.asked() == {"calendarView.delta": 1, "calendarView": 1}  # it costs no request
+    assert (outcome.created, outcome.updated, outcome.lag) == (1, 1, timedelta(minutes=10))
+    assert bench.runs()[-1]["changed_at"] == at
+    assert stamped(bench) == {edited: at, new: at}
+    assert bench.events()[kept]["fingerprint"] == fingerprint
+    assert [row["provider_updated_at"] for row in bench.history(since=2)] == [at, at]
+
+
+def test_instances_changed_with_their_series(bench: Any) -> None:
+    instances = series_of(bench)
+    series = bench.events()[instances[0]]["series_id"]
+    bench.clock.pass_by(minutes=20)
+    at = bench.clock()
+    bench.world.retitle_event(bench.cal.there, series, "Renamed")
+    [outcome] = bench.tick(minutes=10)
+    assert (outcome.updated, outcome.lag) == (5, timedelta(minutes=10))
+    assert stamped(bench) == dict.fromkeys(instances, at)
+
+
+def test_one_instance_was_changed_by_itself(bench: Any) -> None:
+    instances = series_of(bench)
+    bench.clock.pass_by(minutes=20)
+    at = bench.clock()
+    bench.world.move_event(bench.cal.there, instances[1], by=timedelta(minutes=15))
+    [outcome] = bench.tick(minutes=10)
+    assert (outcome.updated, outcome.lag) == (1, timedelta(minutes=10))
+    assert stamped(bench) == {instances[1]: at}
+
+
+@pytest.mark.parametrize("switch", ["duplicates", "replay"])
+def test_what_a_round_tells_again_is_neither_a_change_nor_a_newer_one(bench: Any, switch: str) -> None:
+    first, second = bench.add("First"), bench.add("Second")
+    bench.sync()
+    bench.world.set_switches({switch: True}, provider="microsoft")
+    times = []
+    for event in (first, second):
+        bench.clock.pass_by(minutes=20)
+        times.append(bench.clock())
+        bench.world.retitle_event(bench.cal.there, event, "After")
+        [outcome] = bench.tick(minutes=10)
+        assert (outcome.changes, outcome.lag) == (1, timedelta(minutes=10))
+    assert stamped(bench) == dict(zip((first, second), times, strict=True))
+    bench.tick(minutes=30)
+    assert len(bench.history()) == 4
+
+
+def test_a_listing_without_times_of_change_changes_nothing(bench: Any) -> None:
+    event = bench.add("Before")
+    bench.sync()
+    bench.clock.pass_by(minutes=20)
+    bench.world.retitle_event(bench.cal.there, event, "After")
+    bench.tick(minutes=10)
+    before = bench.events()
+    outcome = bench.sync(full=True)
+    assert (outcome.changes, outcome.drift) == (0, 0)
+    assert bench.events() == before
+
+
+def test_a_change_that_push_did_not_tell_is_a_miss(bench: Any) -> None:
+    event = bench.add("Before")
+    bench.sync()
+    bench.execute(
+        "INSERT INTO notification_channel (id, calendar_id, project_id, platform, state, token_hash, path_hash,"
+        " created_at, confirmed_at, expires_at)"
+        " VALUES ('c', :cal, :project, 'microsoft', 'live', '', '', :now, :now, :now + interval '7 days')",
+        project=bench.project,
+        now=bench.clock(),
+    )
+    try:
+        bench.clock.pass_by(minutes=20)
+        bench.world.retitle_event(bench.cal.there, event, "After")
+        [outcome] = bench.tick(minutes=10)
+        assert (outcome.cause, outcome.updated, outcome.missed) == ("poll", 1, 1)
+        assert (bench.row["misses"], bench.row["missed_at"]) == (1, bench.clock())
+    finally:
+        bench.execute("DELETE FROM notification_channel")

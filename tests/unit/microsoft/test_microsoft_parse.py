@@ -152,3 +152,43 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from([*raw(), "isAllDay", "attendees", "body", "location", "organizer"]), JSON))
 def test_no_json_is_too_odd(odd: dict[str, Any]) -> None:
     parse.item({**raw(), **odd})
+
+
+EIGHT, NINE = datetime(2026, 11, 20, 8, tzinfo=UTC), datetime(2026, 11, 20, 9, tzinfo=UTC)
+
+
+def test_the_latest_of_several_stamps_counts_and_an_unreadable_one_is_none() -> None:
+    stamps = parse.stamps(
+        [
+            {"id": "one", "lastModifiedDateTime": "2026-11-20T09:00:00.0000000Z"},
+            {"id": "one", "lastModifiedDateTime": "2026-11-20T08:00:00Z"},
+            {"id": "bare occurrence", "type": "occurrence"},
+            {"id": "gone", "@removed": {"reason": "deleted"}},
+            {"id": "odd", "lastModifiedDateTime": "yesterday"},
+            {"lastModifiedDateTime": "2026-11-20T08:00:00Z"},
+        ]
+    )
+    assert stamps == {"one": NINE}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "at"),
+    [
+        ({}, None),
+        ({"another": NINE}, None),
+        ({"e1": EIGHT}, EIGHT),
+        ({"series": NINE}, NINE),
+        ({"e1": EIGHT, "series": NINE}, NINE),
+        ({"e1": NINE, "series": EIGHT}, NINE),
+    ],
+    ids=["unknown", "of-another", "its-own", "of-its-series", "series-later", "own-later"],
+)
+def test_an_event_was_changed_when_it_or_its_series_was(stamps: dict[str, datetime], at: datetime | None) -> None:
+    told = parse.dated(event(id="e1", seriesMasterId="series"), stamps)
+    assert isinstance(told, Event)
+    assert told.provider_updated_at == at
+
+
+def test_what_is_no_event_has_no_time_of_change() -> None:
+    gone = Tombstone(provider_event_id="e1", with_instances=True)
+    assert parse.dated(gone, {"e1": NINE}) is gone
