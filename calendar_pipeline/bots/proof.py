@@ -51,11 +51,14 @@ def late(
 _WAITING = sa.text("""
     SELECT (SELECT count(*) FROM bot WHERE due_at <= :now) AS due,
            EXISTS (SELECT FROM project_counter c LEFT JOIN bot_position p ON p.project_id = c.project_id
-                   WHERE c.n > COALESCE(p.seq, 0)) AS is_behind
+                   WHERE c.n > COALESCE(p.seq, 0))
+           OR EXISTS (SELECT FROM bot_rules_review w JOIN project_counter c ON c.project_id = w.project_id)
+           OR EXISTS (SELECT FROM bot_rules r JOIN project_counter c ON c.project_id = r.project_id
+                      WHERE r.rules IS NOT NULL AND r.seq < c.n) AS is_behind
 """)
 
 
 def waiting(connection: Connection, *, now: datetime) -> tuple[int, bool]:
-    """How many bots are due, and whether some project's history is ahead of its bots."""
+    """How many bots are due, and whether some project's history is ahead of its bots or rules."""
     row = connection.execute(_WAITING, {"now": now}).one()
     return row.due, row.is_behind

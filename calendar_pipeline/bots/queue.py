@@ -18,15 +18,37 @@ from calendar_pipeline.db.connect import json_text
 from calendar_pipeline.db.schema.bots import LIVE
 
 _BEHIND = sa.text("""
-    SELECT c.project_id, p.seq IS NULL AS is_new
-    FROM project_counter c LEFT JOIN bot_position p ON p.project_id = c.project_id
-    WHERE c.n > COALESCE(p.seq, 0) ORDER BY c.project_id LIMIT :limit
+    SELECT c.project_id, p.seq IS NULL AS is_new, c.n > COALESCE(p.seq, 0) AS has_news,
+           COALESCE(r.rules IS NOT NULL AND r.seq < c.n OR w.is_reviewed, false) AS is_ruled
+    FROM project_counter c
+    LEFT JOIN bot_position p ON p.project_id = c.project_id
+    LEFT JOIN bot_rules r ON r.project_id = c.project_id
+    LEFT JOIN LATERAL (
+        SELECT true AS is_reviewed FROM bot_rules_review w WHERE w.project_id = r.project_id LIMIT 1
+    ) w ON true
+    WHERE c.n > COALESCE(p.seq, 0) OR (r.rules IS NOT NULL AND r.seq < c.n) OR w.is_reviewed
+    ORDER BY c.project_id LIMIT :limit
 """)
 
 
-def behind(connection: Connection, *, limit: int) -> dict[str, bool]:
-    """Projects whose bots have not followed all of their history; True for one that has no position yet."""
-    return {row.project_id: row.is_new for row in connection.execute(_BEHIND, {"limit": limit})}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What has not been followed yet of a project's history."""
+
+    is_new: bool
+    """It has no position yet."""
+    has_news: bool
+    """By its bots."""
+    is_ruled: bool
+    """By its rules, or they have something to judge again."""
+
+
+def behind(connection: Connection, *, limit: int) -> dict[str, Behind]:
+    """Projects whose bots or rules have not followed all of their history."""
+    return {
+        row.project_id: Behind(is_new=row.is_new, has_news=row.has_news, is_ruled=row.is_ruled)
+        for row in connection.execute(_BEHIND, {"limit": limit})
+    }
 
 
 _BEGIN = sa.text("INSERT INTO bot_position (project_id) VALUES (:project) ON CONFLICT DO NOTHING")
@@ -91,6 +113,7 @@ class Claimed:
     join_at: datetime | None
     state: State
     made_by: MadeBy
+    unwanted_because: str | None
     deduplication_key: str | None
     created_at: datetime
     event_version: int | None

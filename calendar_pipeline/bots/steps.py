@@ -54,7 +54,7 @@ def step(bot: Claimed, seen: Seen, heir: Instance | None, is_key_taken: bool, *,
             entry: dict[str, object] = {"type": kind, "created_at": now}
             shown.append(entry if sub_type is None else entry | {"sub_type": sub_type})
         if _is_recorded(decision, bot):
-            line = _note(event, words.name(decision), words.reason(decision, event))
+            line = _note(event, words.name(decision), words.reason(decision, event, bot.unwanted_because))
             kind, sub_type = told or (None, None)
             notes.append(replace(line, old_state=old, new_state=values["state"], type=kind, sub_type=sub_type))
     last = decisions[-1]
@@ -89,6 +89,7 @@ def planned(bot: Claimed, *, is_key_taken: bool = False) -> Planned:
         ends_at=bot.ends_at,
         launch=bot.launch,
         is_key_taken=is_key_taken,
+        is_wanted=bot.unwanted_because is None,
     )
 
 
@@ -169,7 +170,7 @@ def note(one: Step, decision: str, reason: str) -> Note:
 
 def recalled(one: Step) -> Note:
     """The line that says why the runner gave the bot back."""
-    line = _note(one.event, "recalled", words.reason(one.last, one.event))
+    line = _note(one.event, "recalled", words.reason(one.last, one.event, one.bot.unwanted_because))
     return replace(line, old_state=one.row.values["state"], new_state="scheduled")  # pyright: ignore[reportArgumentType]
 
 
@@ -205,9 +206,13 @@ def changes(notes: Sequence[tuple[str, Note]], *, now: datetime) -> list[BotChan
 
 
 def seeks_heir(bot: Claimed, seen: Seen) -> bool:
-    """Whether the bot's event is a cancelled instance of a series, which may go on as another one."""
+    """Whether the bot's event is a cancelled instance of a series, which may go on as another one.
+
+    Rules judge the other one anew and make its bot.
+    """
     return (
-        bot.state in ("scheduled", "staged")
+        bot.made_by == "client"
+        and bot.state in ("scheduled", "staged")
         and bot.gone_because in (None, "event_deleted", "calendar_disconnected")
         and seen.event is not None
         and seen.event.is_deleted

@@ -257,6 +257,10 @@ def delete(conn: Connection, project_id: str, bot_id: str, *, now: datetime) -> 
 
 _LOCK_CALENDAR = sa.text("SELECT FROM calendar WHERE project_id = :project AND id = :calendar FOR UPDATE")
 _CALENDAR_DELETED = sa.text("""
+    WITH judged AS (
+        INSERT INTO bot_rules_review (project_id)
+        SELECT r.project_id FROM bot_rules r WHERE r.project_id = :project AND r.rules IS NOT NULL
+    )
     DELETE FROM bot WHERE project_id = :project AND calendar_id = :calendar
         AND (state = 'scheduled' OR gone_at IS NOT NULL)
 """)
@@ -278,6 +282,10 @@ _CALENDAR_DISCONNECTED = sa.text("""
                asked = asked + 1
         WHERE calendar_id = :calendar AND state = 'scheduled' AND gone_at IS NULL
         RETURNING id, event_id, event_version, state
+    ), judged AS (
+        INSERT INTO bot_rules_review (project_id, calendar_id)
+        SELECT r.project_id, c.id FROM calendar c JOIN bot_rules r ON r.project_id = c.project_id
+        WHERE c.id = :calendar AND r.rules IS NOT NULL
     )
     INSERT INTO bot_event (bot_id, at, decision, reason, event_id, event_version, old_state)
     SELECT id, :now, 'suspended', 'its calendar is disconnected', event_id, event_version, state FROM gone
@@ -293,6 +301,11 @@ def calendar_disconnected(conn: Connection, calendar_id: str, *, now: datetime) 
 
 
 _CALENDAR_RECONNECTED = sa.text("""
+    WITH judged AS (
+        INSERT INTO bot_rules_review (project_id, calendar_id)
+        SELECT r.project_id, c.id FROM calendar c JOIN bot_rules r ON r.project_id = c.project_id
+        WHERE c.id = :calendar AND r.rules IS NOT NULL
+    )
     UPDATE bot SET due_at = :now, asked = asked + 1
     WHERE calendar_id = :calendar AND gone_because = 'calendar_disconnected'
 """)

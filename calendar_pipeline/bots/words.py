@@ -56,9 +56,19 @@ def name(step: Decision) -> str:
             assert_never(step)
 
 
-def reason(step: Decision, event: Followed | None) -> str:
-    """One line that says why. It holds nothing out of the calendar but times."""
+def reason(step: Decision, event: Followed | None, unwanted: str | None = None) -> str:
+    """One line that says why. It holds nothing out of the calendar but times; `unwanted` is what the rules say."""
+    if unwanted is not None and _is_rules(step):
+        return f"not wanted: {unwanted}"
     return f"{_reason(step)} by version {event.version}" if event is not None and _is_events(step) else _reason(step)
+
+
+def _is_rules(step: Decision) -> bool:
+    match step:
+        case plan.TakeAway(because="not_wanted") | plan.Recall(because="unwanted"):
+            return True
+        case _:
+            return False
 
 
 def _is_events(step: Decision) -> bool:

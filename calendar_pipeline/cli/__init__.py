@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, run, webhooks
+from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, rules, run, webhooks
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
@@ -16,6 +16,7 @@ app.add_typer(live.app)
 app.add_typer(calendars.app)
 app.add_typer(bots.why_app)
 app.add_typer(bots.app, name="bots")
+app.add_typer(rules.app, name="rules")
 app.add_typer(data.app)
 app.add_typer(projects.project_app, name="project")
 app.add_typer(connect.app, name="connect")

@@ -4,7 +4,7 @@ Table names are singular; instants are ``timestamptz``; ids are made by the appl
 """
 
 from calendar_pipeline.db.schema.analysts import analyst_view
-from calendar_pipeline.db.schema.bots import bot, bot_event, bot_position
+from calendar_pipeline.db.schema.bots import bot, bot_event, bot_override, bot_position, bot_rules, bot_rules_review
 from calendar_pipeline.db.schema.calendars import calendar, calendar_status, oauth_client
 from calendar_pipeline.db.schema.channels import notification_channel
 from calendar_pipeline.db.schema.columns import metadata
@@ -24,7 +24,10 @@ __all__ = [
     "audit_log",
     "bot",
     "bot_event",
+    "bot_override",
     "bot_position",
+    "bot_rules",
+    "bot_rules_review",
     "calendar",
     "calendar_account",
     "calendar_event",

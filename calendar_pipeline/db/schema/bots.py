@@ -3,6 +3,7 @@
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -41,6 +42,7 @@ bot = Table(
     Column("deduplication_key", Text),
     Column("settings", LargeBinary, comment="sealed JSON: what else the bot was made with; may hold stream keys"),
     Column("made_by", Text, nullable=False, server_default=text("'client'")),
+    Column("unwanted_because", Text, comment="why the rules do not want the bot that they made; null: they do"),
     created(),
     at("updated_at", nullable=False),
     # What the bot last followed. A client's own join_at or meeting_url stays until the event's changes.
@@ -113,4 +115,37 @@ bot_position = Table(
     Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
     Column("seq", BigInteger, nullable=False, server_default=text("0"), comment="history read up to here"),
     comment="How far the bots of each project have followed its history.",
+)
+
+bot_rules = Table(
+    "bot_rules",
+    metadata,
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    Column("rules", JSON, comment="which meetings get a bot, per project and per calendar; null: none"),
+    Column("settings", LargeBinary, comment="sealed JSON: what the bots are made with; may hold stream keys"),
+    Column("seq", BigInteger, nullable=False, comment="history judged up to here"),
+    at("updated_at", nullable=False),
+    comment="Rules by which a project's bots are made. A project without rules has no row.",
+)
+
+bot_rules_review = Table(
+    "bot_rules_review",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("project_id", Text, ForeignKey("project.id", ondelete="CASCADE"), nullable=False),
+    Column("calendar_id", Text, comment="of this calendar alone"),
+    Column("event_id", Text, comment="this event alone"),
+    at("after_end", comment="events are judged in order of their ends; up to here they are"),
+    Column("after_id", Text, nullable=False, server_default=text("''")),
+    Index("ix_bot_rules_review_project", "project_id", "id"),
+    comment="Upcoming events to be judged again: rules, a calendar's state or an override changed.",
+)
+
+bot_override = Table(
+    "bot_override",
+    metadata,
+    Column("event_id", Text, ForeignKey("calendar_event.id", ondelete="CASCADE"), primary_key=True),
+    Column("is_wanted", Boolean, nullable=False, comment="a person's yes or no, which goes before the rules"),
+    at("at", nullable=False),
+    comment="Events for which somebody said whether a bot joins.",
 )

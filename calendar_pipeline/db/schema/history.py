@@ -92,6 +92,14 @@ calendar_event = Table(
     Index("ix_calendar_event_created", "project_id", "created_at", "id"),
     Index("ix_calendar_event_calendar_updated", "calendar_id", "updated_at", "id"),
     Index("ix_calendar_event_held", "calendar_id", "ends_at", "starts_at", postgresql_where=text("NOT is_deleted")),
+    Index("ix_calendar_event_uid", "project_id", "ical_uid", "original_starts_at"),
+    Index(
+        "ix_calendar_event_link",
+        "project_id",
+        "meeting_key",
+        "starts_at",
+        postgresql_where=text("meeting_key IS NOT NULL"),
+    ),
     Index("ix_calendar_event_series", "calendar_id", "series_id", postgresql_where=text("series_id IS NOT NULL")),
     comment="Each event as it is now; equals the last version in event_history.",
 )

@@ -32,9 +32,11 @@ BOTS = {
     "cut off": {"phase": "scheduled", "gone": "calendar_disconnected"},
     "doubled": {"phase": "scheduled", "gone": "calendar_disconnected", "is_key_taken": True},
     "deleted": {"phase": "scheduled", "gone": "deleted"},
+    "dropped": {"phase": "scheduled", "gone": "not_wanted"},
 }
 CALENDARS = ("connected", "disconnected")
-EVENTS = ("none", "standing", "cancelled", "declined")
+EVENTS = ("none", "standing", "cancelled", "declined", "unwanted")
+"""`unwanted` is one whose rules do not want the bot that they made."""
 LINKS = ("same", "other", "none")
 TIMES = tuple(STARTS)
 MOVES = ("kept", "moved")
@@ -50,28 +52,40 @@ ended      *            *          *     *     *      | kept
 cancelled  *            none       *     *     *      | kept
 cut off    *            none       *     *     *      | kept
 doubled    *            none       *     *     *      | kept
+dropped    *            none       *     *     *      | kept
 cancelled  *            cancelled  *     *     *      | kept
 cut off    *            cancelled  *     *     *      | cancelled kept
 doubled    *            cancelled  *     *     *      | cancelled kept
+dropped    *            cancelled  *     *     *      | cancelled kept
 cancelled  disconnected *          *     *     *      | suspended kept
+dropped    disconnected *          *     *     *      | suspended kept
 cut off    disconnected *          *     *     *      | kept
 doubled    disconnected *          *     *     *      | kept
 cancelled  connected    declined   *     *     *      | cancelled kept
 cut off    connected    declined   *     *     *      | cancelled kept
 doubled    connected    declined   *     *     *      | cancelled kept
+dropped    connected    declined   *     *     *      | cancelled kept
+cancelled  connected    unwanted   *     *     *      | cancelled kept
+cut off    connected    unwanted   *     *     *      | cancelled kept
+doubled    connected    unwanted   *     *     *      | cancelled kept
+dropped    connected    unwanted   *     *     *      | kept
 cancelled  connected    standing   *     *     over   | kept
 cut off    connected    standing   *     *     over   | kept
 doubled    connected    standing   *     *     over   | kept
+dropped    connected    standing   *     *     over   | kept
 doubled    connected    standing   *     *     *      | superseded
 cancelled  connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 cut off    connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
+dropped    connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 
 # the runner has it, or may have it: it is taken back once, and never from a meeting that is on
 replaced   *            cancelled  *     *     *      | recalled
 replaced   connected    declined   *     *     *      | recalled
+replaced   connected    unwanted   *     *     *      | recalled
 replaced   *            *          *     *     *      | kept
 handed     *            cancelled  *     *     *      | recalled
 handed     connected    declined   *     *     *      | recalled
+handed     connected    unwanted   *     *     *      | recalled
 handed     disconnected *          *     *     *      | kept
 handed     *            none       *     *     *      | kept
 handed     connected    standing   *     moved early  | recalled
@@ -79,6 +93,7 @@ handed     connected    standing   other *     *      | recalled
 handed     connected    standing   *     *     *      | kept
 sent       *            cancelled  *     *     *      | recalled
 sent       connected    declined   *     *     *      | recalled
+sent       connected    unwanted   *     *     *      | recalled
 sent       connected    standing   *     moved early  | recalled
 sent       connected    standing   other *     *      | recalled
 sent       connected    standing   none  *     *      | recalled
@@ -92,10 +107,15 @@ staged     *            cancelled  *     *     *      | cancelled kept
 scheduled  connected    declined   *     *     *      | cancelled kept
 waiting    connected    declined   *     *     *      | cancelled kept
 staged     connected    declined   *     *     *      | cancelled kept
+scheduled  connected    unwanted   *     *     *      | cancelled kept
+waiting    connected    unwanted   *     *     *      | cancelled kept
+staged     connected    unwanted   *     *     *      | cancelled kept
 scheduled  disconnected standing   *     *     *      | suspended kept
 waiting    disconnected standing   *     *     *      | suspended kept
 scheduled  disconnected declined   *     *     *      | suspended kept
 waiting    disconnected declined   *     *     *      | suspended kept
+scheduled  disconnected unwanted   *     *     *      | suspended kept
+waiting    disconnected unwanted   *     *     *      | suspended kept
 staged     disconnected *          *     *     early  | unstaged suspended kept
 staged     disconnected *          *     *     *      | BY-TIME
 staged     *            none       *     *     *      | BY-TIME
@@ -189,6 +209,7 @@ def made(bot: str, calendar: str, event: str, link: str, moved: str, time: str) 
     )
     if event == "none":
         planned = replace(planned, join_at=start, follows_start=None, follows_link=None, ends_at=start + HOUR / 2)
+    planned = replace(planned, is_wanted=event != "unwanted")
     return replace(planned, **BOTS[bot]), None if event == "none" else followed
 
 
@@ -209,7 +230,7 @@ def test_every_combination_is_decided_as_the_table_says() -> None:
         assert [words.name(decision).replace(" ", "_") for decision in decisions] == want, case
         used.add(number)
     assert used == set(range(len(ROWS)))
-    assert len(CASES) == 12 * (2 * 3 * 3 * 2 * 4 + 4)
+    assert len(CASES) == 13 * (2 * 4 * 3 * 2 * 4 + 4)
 
 
 def test_planning_again_changes_nothing_more() -> None:
