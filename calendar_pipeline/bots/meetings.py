@@ -23,7 +23,6 @@ class Candidate:
     subject: Subject
     start_time: datetime
     """As the API shows it: the bot's `join_at`."""
-    end_time: datetime
     ends_at: datetime
     ical_uid: str | None
     original_starts_at: datetime | None
@@ -101,11 +100,11 @@ def choose(rules: Rules | None, meeting: Sequence[Candidate], bots: Sequence[Rul
     open_bots = [bot for bot in bots if bot.state not in TERMINAL and bot.gone_because not in ("deleted", "superseded")]
     winner, kept = _winner(reachable, open_bots)
     busy = [bot for bot in open_bots if _is_beyond_recall(bot, meeting) and _lasts_into(bot, winner)]
-    if winner is not None and any(bot.state in TERMINAL and bot.follows_start == winner.start_time for bot in bots):
-        busy, kept = open_bots[:0], None  # it was there already
-        is_done = True
-    else:
-        is_done = False
+    is_done = winner is not None and any(
+        bot.state in TERMINAL and bot.follows_start == winner.start_time for bot in bots
+    )
+    if is_done:
+        kept = None  # a bot was there already, and none goes again
     marks: dict[str, str | None] = {}
     over = {event.id for event in meeting if event.ends_at <= now}
     for bot in open_bots:

@@ -266,7 +266,7 @@ _KIN = sa.text("""
                 AND e.meeting_key = f.meeting_key AND e.starts_at = f.starts_at
         ) o
     )
-    SELECT e.id, e.calendar_id, e.version, e.title, e.starts_at, e.ends_at, e.start_time, e.end_time, e.time_zone,
+    SELECT e.id, e.calendar_id, e.version, e.title, e.starts_at, e.ends_at, e.start_time, e.time_zone,
            e.meeting_link, e.meeting_key, e.ical_uid, e.original_starts_at, e.organizer_email, e.own_response,
            e.attendees, e.series_id, e.is_deleted, c.account, c.state = 'connected' AS is_connected,
            o.is_wanted, o.at AS override_at
@@ -386,7 +386,6 @@ def _candidate(row: Row) -> Candidate:
             account=row.account,
         ),
         start_time=row.start_time,
-        end_time=row.end_time,
         ends_at=row.ends_at,
         ical_uid=row.ical_uid,
         original_starts_at=row.original_starts_at,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from calendar_pipeline import ids
 from calendar_pipeline.bots import meetings, rule_store, store
-from calendar_pipeline.bots.meetings import Candidate, Choice, RuledBot
+from calendar_pipeline.bots.meetings import Candidate, RuledBot
 from calendar_pipeline.bots.model import TERMINAL
 from calendar_pipeline.bots.rule_store import Held, Identity, Made, Review
 from calendar_pipeline.bots.rules import Rules, Wanted
@@ -87,7 +87,8 @@ def _apply(
     """Make and mark the bots of these events' meetings. Making comes first: it waits for calendars being deleted."""
     made: list[Made] = []
     marks: dict[str, str | None] = {}
-    for _, _, choice in _choices(connection, project_id, rules, events, former, now=now):
+    for meeting, bots in _meetings(connection, project_id, events, former):
+        choice = meetings.choose(rules, meeting, bots, now=now)
         marks |= choice.marks
         if choice.makes and choice.winner is not None and rules is not None:
             made.append(_made(keyring, project_id, rules, choice.winner, choice.verdicts[choice.winner.id].reason))
@@ -97,24 +98,16 @@ def _apply(
         rule_store.mark(connection, marks, now=now)
 
 
-def _choices(
-    connection: Connection,
-    project_id: str,
-    rules: Rules | None,
-    events: Sequence[str],
-    former: Sequence[Identity],
-    *,
-    now: datetime,
-) -> Generator[tuple[list[Candidate], list[RuledBot], Choice]]:
-    if not events and not former:
-        return
-    candidates = rule_store.kin(connection, project_id, events, former)
+def _meetings(
+    connection: Connection, project_id: str, events: Sequence[str], former: Sequence[Identity] = ()
+) -> Generator[tuple[list[Candidate], list[RuledBot]]]:
+    """The meetings that these events are or were, each with the bots that rules made for it."""
+    candidates = rule_store.kin(connection, project_id, events, former) if events else []
     by_event: dict[str, list[RuledBot]] = {}
     for bot in rule_store.bots(connection, [event.id for event in candidates]) if candidates else ():
         by_event.setdefault(bot.event_id, []).append(bot)
     for meeting in meetings.group(candidates):
-        bots = [bot for event in meeting for bot in by_event.get(event.id, ())]
-        yield meeting, bots, meetings.choose(rules, meeting, bots, now=now)
+        yield meeting, [bot for event in meeting for bot in by_event.get(event.id, ())]
 
 
 def _made(keyring: KeyRing, project_id: str, rules: Rules, event: Candidate, why: str) -> Made:
@@ -154,13 +147,8 @@ def forecast(
         if not found:
             return
         events = [event for event, _ in found if event not in seen]
-        candidates = rule_store.kin(connection, project_id, events) if events else []
-        by_event: dict[str, list[RuledBot]] = {}
-        for bot in rule_store.bots(connection, [event.id for event in candidates]) if candidates else ():
-            by_event.setdefault(bot.event_id, []).append(bot)
-        for meeting in meetings.group(candidates):
+        for meeting, bots in _meetings(connection, project_id, events):
             if seen.isdisjoint(event.id for event in meeting):
-                bots = [bot for event in meeting for bot in by_event.get(event.id, ())]
                 yield _forecast(rules, meeting, bots, now=now)
             seen.update(event.id for event in meeting)
         place = Review(id=0, calendar_id=None, event_id=None, after_end=found[-1][1], after_id=found[-1][0])

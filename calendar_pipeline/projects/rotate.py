@@ -21,6 +21,7 @@ STANDS_IN: Mapping[str, tuple[str, str]] = {
     # A channel's copies are bound to the calendar that they were taken from.
     "notification_channel": ("calendar", "calendar_id"),
     "idempotency_key": ("idempotency_key", "key"),
+    "bot_rules": ("bot_rules", "project_id"),
 }
 """Tables whose values are bound to another table's place or not to ``id``: table → (table, column of the row)."""
 
