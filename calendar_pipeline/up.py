@@ -30,12 +30,17 @@ from calendar_pipeline.supervise import Supervisor, free_port, listens, require_
 
 START_SECONDS = 120.0
 LOOPBACK = "127.0.0.1"
+LOCAL_HOSTS = (LOOPBACK, "localhost")
+LOCAL_NETWORKS = ("127.0.0.0/8", "::1/128")
 DEMO = "demo"
 DEMOS: Mapping[str, Mapping[str, str]] = {
     DEMO: {"platform": "google", "refresh_token": "sandbox-demo-refresh-token"},
     "demo-microsoft": {"platform": "microsoft", "refresh_token": "sandbox-demo-microsoft-refresh-token"},
 }
 """The sandbox's demo calendars, by deduplication key."""
+RECEIVER = "/_sandbox/webhooks/demo"
+"""Where the sandbox receives the demo project's webhooks."""
+TOLD = ["calendar.events_update", "calendar.state_change", "bot.state_change"]
 DAGSTER_DATABASE = "dagster"
 
 
@@ -125,6 +130,8 @@ def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, 
     watch.until("the API", lambda: _answers(f"{at.api}/readyz"))
     watch.until("Dagster", lambda: _answers(f"{at.dagster}/server_info"))
     if with_sandbox:
+        if settings.environment == "development" and settings.sandbox_host in LOCAL_HOSTS:
+            _tell_demo(at, demo_key)
         calendars = [_follow_demo(at, demo_key, key, body) for key, body in DEMOS.items()]
         watch.until(
             "the demo calendars' first sync by a Dagster run",
@@ -189,6 +196,7 @@ def environment(settings: Settings, database_url: str, at: Addresses, *, with_sa
         "DAGSTER_HOME": str(home),
         **DAGSTER_ENVIRONMENT,
         **(providers(at) if with_sandbox else {}),
+        **receivers(settings),
     }
 
 
@@ -205,6 +213,18 @@ def providers(at: Addresses) -> dict[str, str]:
     }
 
 
+def receivers(settings: Settings) -> dict[str, str]:
+    """What lets webhooks go to a receiver on this machine, over plain HTTP. In development alone."""
+    if settings.environment != "development":
+        return {}
+    networks = [part.strip() for part in settings.webhook_allowed_networks.split(",") if part.strip()]
+    return {
+        "WEBHOOK_ALLOW_HTTP": "true",
+        "WEBHOOK_ALLOWED_NETWORKS": ",".join(dict.fromkeys([*networks, *LOCAL_NETWORKS])),
+        "WEBHOOK_PORTS": "any",
+    }
+
+
 def _note(settings: Settings, at: Addresses, *, with_sandbox: bool) -> None:
     """Leave word for commands in other terminals; see `Settings.load`."""
     lines = {
@@ -212,6 +232,7 @@ def _note(settings: Settings, at: Addresses, *, with_sandbox: bool) -> None:
         "DAGSTER_PORT": settings.dagster_port,
         "SANDBOX_PORT": settings.sandbox_port,
         **(providers(at) if with_sandbox else {}),
+        **receivers(settings),
     }
     text = "".join(f"{name}={value}\n" for name, value in lines.items())
     (settings.state_dir / UP_NOTE).write_text("# Written by calendar-pipeline up.\n" + text)
@@ -281,6 +302,30 @@ def _follow_demo(at: Addresses, api_key: str, key: str, body: Mapping[str, str])
     return str(_request(f"{at.api}/api/v1/calendars", api_key, {**client, **body})["id"])
 
 
+def _tell_demo(at: Addresses, api_key: str) -> None:
+    """Tell the sandbox of the demo project's events: the webhook is made on first start, and leads to it ever after."""
+    address = f"{at.sandbox}{RECEIVER}"
+    known = _get(f"{at.api}/api/v1/webhooks", api_key)["results"]
+    assert isinstance(known, list)
+    ours = next((row for row in known if str(row["url"]).endswith(RECEIVER)), None)
+    if ours is None:
+        new = {"url": address, "triggers": TOLD, "content": "changes", "secret": "own"}
+        made = _request(f"{at.api}/api/v1/webhooks", api_key, new)
+        _expect(at, str(made["signing_secret"]))
+        return
+    webhook = f"{at.api}/api/v1/webhooks/{ours['id']}"
+    if ours["disabled_reason"] != "operator" and (ours["url"] != address or ours["state"] != "enabled"):
+        _request(webhook, api_key, {"url": address, "enabled": True}, method="PATCH")
+    if not _post(f"{at.sandbox}/_sandbox/do/expects_webhooks", {"name": DEMO}):
+        made = _request(f"{webhook}/rotate_secret", api_key, {"overlap_hours": 0})
+        _expect(at, str(made["signing_secret"]))
+
+
+def _expect(at: Addresses, secret: str) -> None:
+    """Let the sandbox know by what it tells our webhooks from others'."""
+    _post(f"{at.sandbox}/_sandbox/do/expect_webhooks", {"name": DEMO, "secret": secret})
+
+
 def _is_synced(at: Addresses, api_key: str, calendar: str) -> bool:
     return _get(f"{at.api}/api/v1/calendars/{calendar}", api_key)["last_successful_sync_at"] is not None
 
@@ -297,11 +342,17 @@ def _get(url: str, key: str) -> dict[str, object]:
     return _request(url, key, None)
 
 
-def _request(url: str, key: str, body: Mapping[str, object] | None) -> dict[str, object]:
+def _post(url: str, body: Mapping[str, object]) -> object:
+    """What the sandbox's controls answer; they ask for no key."""
+    return _request(url, "none", body)
+
+
+def _request(url: str, key: str, body: Mapping[str, object] | None, *, method: str | None = None) -> dict[str, object]:
     request = urllib.request.Request(
         url,
         data=None if body is None else json.dumps(body).encode(),
         headers={"authorization": f"Token {key}", "content-type": "application/json"},
+        method=method,
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:

@@ -12,7 +12,7 @@ import urllib3
 from sandbox.faults import Fault, Provider
 from sandbox.model import type_of_role
 from sandbox.push import Tally
-from sandbox.replies import Credentials, Json, Loaded, Seen, Stats
+from sandbox.replies import Arrived, Credentials, Json, Loaded, Seen, Stats
 
 T = TypeVar("T")
 _OK = 200
@@ -334,6 +334,18 @@ class Client:
     def vanish(self, calendar_id: str) -> int:
         """The calendar's channels and subscriptions are gone without a word; how many."""
         return self._do("vanish", {"calendar_id": calendar_id}, int)
+
+    def expect_webhooks(self, name: str, secret: str) -> None:
+        """Verify what arrives at `name` with this secret."""
+        self._do("expect_webhooks", {"name": name, "secret": secret}, None)
+
+    def expects_webhooks(self, name: str) -> bool:
+        """Whether a secret is known for `name`."""
+        return self._do("expects_webhooks", {"name": name}, bool)
+
+    def webhooks(self, name: str | None = None, *, last: int = 20, after: int = 0) -> list[Arrived]:
+        """The last deliveries, oldest first; with `after` those that came later than it."""
+        return self._do("webhooks", {"name": name, "last": last, "after": after}, list[Arrived])
 
     def requests(self, last: int = 100) -> list[Seen]:
         """The last requests."""

@@ -1,5 +1,6 @@
 """The control API: `POST /_sandbox/do/{operation}` with the arguments as JSON, and GETs for what one looks at.
 
+`POST /_sandbox/webhooks/{name}` is no control but an application's receiver of webhooks: see `webhooks`.
 The operations are the methods of `World` of the same name, so there is one description of each. Errors come
 as `{"error": "…"}` with 400, or 404 for what there isn't.
 """
@@ -62,6 +63,9 @@ OPERATIONS: dict[str, Operation] = {
         World.ring,
         World.lifecycle,
         World.vanish,
+        World.expect_webhooks,
+        World.expects_webhooks,
+        World.webhooks,
         World.create_calendars,
         World.add_demo,
         World.load,
@@ -142,7 +146,12 @@ def routes(world: World) -> Router:  # noqa: C901 - a list of one-line handlers
     def requests(last: Annotated[int, QueryParameter(ge=1, le=1000)] = 100) -> Response[bytes]:
         return _answer(world.requests(last))
 
-    handlers: list[Any] = [do, calendars, oracle, events, event, switches, fault_list, clock, stats, requests]
+    @post("/webhooks/{name:str}", status_code=200)
+    async def take(name: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
+        status = await to_thread(world.take_webhook, name, dict(request.headers), await request.body())
+        return Response(b"", status_code=status, media_type=MediaType.TEXT)
+
+    handlers: list[Any] = [take, do, calendars, oracle, events, event, switches, fault_list, clock, stats, requests]
     return Router("/_sandbox", route_handlers=handlers)
 
 

@@ -14,7 +14,7 @@ from sandbox.microsoft import lag
 from sandbox.microsoft.switches import Switches as MicrosoftSwitches
 from sandbox.model import Calendar, State
 from sandbox.push import Courier
-from sandbox.replies import Seen, Stats
+from sandbox.replies import Arrived, Seen, Stats
 from sandbox.switches import with_changes
 
 P = ParamSpec("P")
@@ -59,6 +59,8 @@ class Ground:
         """Raised by everything that changes `state`: tells a snapshot whether there is anything to write."""
         self.in_flight: Counter[tuple[str, str]] = Counter()
         """Graph requests under way, by application and mailbox."""
+        self.webhooks_by_name: dict[str, deque[Arrived]] = {}
+        self.webhooks_taken = 0
         self._clock = clock or (lambda: datetime.now(UTC))
         self._requests: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()

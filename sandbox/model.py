@@ -204,6 +204,8 @@ class State(msgspec.Struct):
     """Codes of Microsoft's that were redeemed: a second try is told apart."""
     channels: dict[str, Channel] = msgspec.field(default_factory=dict[str, Channel])
     subscriptions: dict[str, Subscription] = msgspec.field(default_factory=dict[str, Subscription])
+    webhook_secrets: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """By the receiver's name: see `webhooks`."""
     made: int = 0
     clock_offset_s: float = 0.0
     frozen_at: datetime | None = None

@@ -35,6 +35,23 @@ class Seen(msgspec.Struct):
     bytes: int
 
 
+class Arrived(msgspec.Struct):
+    """A webhook that arrived."""
+
+    number: int
+    name: str
+    """Of the receiver: the last part of its address."""
+    at: datetime
+    message: str
+    """Its `webhook-id`, the same each time it is sent."""
+    verdict: str
+    """`verified`, `not verified` (no secret is known), or `refused: …`."""
+    again: bool
+    """It has arrived before."""
+    headers: dict[str, str]
+    body: str
+
+
 class Stats(msgspec.Struct):
     """How much was asked for since the last reset."""
 

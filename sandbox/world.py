@@ -22,11 +22,12 @@ from sandbox.model import State
 from sandbox.pushes import Pushes
 from sandbox.replies import Credentials, Json, Loaded
 from sandbox.switches import with_changes
+from sandbox.webhooks import Webhooks
 
 KINDS: Mapping[Provider, Kinds] = {"google": google_faults.KINDS, "microsoft": microsoft_faults.KINDS}
 
 
-class World(Accounts, Diary, Pushes):
+class World(Accounts, Diary, Pushes, Webhooks):
     """Accounts, calendars, failures to come, and the clock. All methods may be called from any thread."""
 
     def __init__(self, state: State | None = None, *, clock: Callable[[], datetime] | None = None) -> None:

@@ -6,7 +6,7 @@ id or by a part of their title; of a series that means the next instance, or all
 
 import typer
 
-from sandbox.cli import calendars, events, moods, serving
+from sandbox.cli import arrivals, calendars, events, moods, serving
 
 app = typer.Typer(
     help="Google and Microsoft calendars on a laptop: serve them, fill them, change them, break them.",
@@ -36,5 +36,6 @@ for command in (
     moods.lifecycle,
     moods.vanish,
     moods.requests,
+    arrivals.webhooks,
 ):
     app.command()(command)

