@@ -347,6 +347,10 @@ class Client:
         """The last deliveries, oldest first; with `after` those that came later than it."""
         return self._do("webhooks", {"name": name, "last": last, "after": after}, list[Arrived])
 
+    def clear_webhooks(self, name: str | None = None) -> int:
+        """Forget what arrived; how many that were."""
+        return self._do("clear_webhooks", {"name": name}, int)
+
     def requests(self, last: int = 100) -> list[Seen]:
         """The last requests."""
         return self._get("/requests", list[Seen], {"last": str(last)})

@@ -66,6 +66,7 @@ OPERATIONS: dict[str, Operation] = {
         World.expect_webhooks,
         World.expects_webhooks,
         World.webhooks,
+        World.clear_webhooks,
         World.create_calendars,
         World.add_demo,
         World.load,

@@ -58,6 +58,12 @@ class Webhooks(Ground):
         kept = [one for held, row in self.webhooks_by_name.items() if name in (None, held) for one in row]
         return sorted((one for one in kept if one.number > after), key=lambda one: one.number)[-last:]
 
+    @locked
+    def clear_webhooks(self, name: str | None = None) -> int:
+        """Forget what arrived at one name, or at all; how many that were."""
+        names = [held for held in self.webhooks_by_name if name in (None, held)]
+        return sum(len(self.webhooks_by_name.pop(held)) for held in names)
+
 
 def _wrong(headers: Mapping[str, str], body: bytes, key: bytes, at: datetime) -> str:
     """What is wrong with a delivery's signatures; empty if nothing is."""

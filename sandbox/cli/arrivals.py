@@ -1,7 +1,6 @@
 """Webhooks that arrived at the sandbox's receiver."""
 
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -42,19 +41,20 @@ class _Body(msgspec.Struct):
 def webhooks(
     name: Annotated[str | None, typer.Argument(help="The receiver's name; none: all.")] = None,
     last: Annotated[int, typer.Option(min=1, max=100)] = 10,
-    wait: Annotated[
-        float, typer.Option(min=0, help="Only what arrived in the last so many seconds; wait as long for it.")
-    ] = 0.0,
+    wait: Annotated[float, typer.Option(min=0, help="If there is none yet, wait so many seconds for it.")] = 0.0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what arrives until Ctrl-C.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget those so far.")] = False,
     full: Annotated[bool, typer.Option("--full", help="With headers and body as they came.")] = False,
     url: Url = URL,
 ) -> None:
     """The last webhooks that arrived, and whether their signatures hold."""
     with terminal.client(url) as sandbox:
-        rows = _recent(sandbox, name, wait)[-last:] if wait else sandbox.webhooks(name, last=last)
+        if clear:
+            out.print(f"cleared {sandbox.clear_webhooks(name)} webhooks")
+        rows = _waited_for(sandbox, name, wait)[-last:] if wait else sandbox.webhooks(name, last=last)
         for row in rows:
             _show(row, full=full)
-        if not rows and not follow:
+        if not rows and not (follow or clear):
             out.print("no webhooks yet")
         newest = rows[-1].number if rows else 0
         while follow:
@@ -64,11 +64,10 @@ def webhooks(
                 _show(row, full=full)
 
 
-def _recent(sandbox: Client, name: str | None, seconds: float) -> list[Arrived]:
-    """What arrived in the last so many seconds, waited for as long; raises `Unusable` if nothing does."""
+def _waited_for(sandbox: Client, name: str | None, seconds: float) -> list[Arrived]:
+    """What there is as soon as there is any; raises `Unusable` if nothing arrives in time."""
     until = time.monotonic() + seconds
-    since = datetime.now(UTC) - timedelta(seconds=seconds)
-    while not (rows := [row for row in sandbox.webhooks(name, last=100) if row.at >= since]):
+    while not (rows := sandbox.webhooks(name, last=100)):
         if time.monotonic() > until:
             message = f"No webhook arrived within {seconds:g} s."
             raise Unusable(message)

@@ -170,10 +170,12 @@ def test_the_command_shows_what_arrived(sandbox: Running, run: Callable[..., str
     assert "No webhook arrived within 0.1 s." in run("--wait", "0.1", fails=True)
     post(sandbox, signed())
     post(sandbox, {}, b"no JSON", name="other")
-    first, change, field = run("demo", "--wait", "60").splitlines()
+    first, change, field = run("demo", "--wait", "5").splitlines()
     assert first.endswith(" demo: calendar.events_update, verified (msg_1)")
     assert (change.strip(), field.strip()) == ("updated evt_1, version 2", "start_time: 10 → 11")
     assert run("--last", "1").endswith(" other: ?, not verified ()")
     full = run("demo", "--full")
     assert f"  webhook-signature: {sandbox.webhooks('demo')[0].headers['webhook-signature']}" in full
     assert full.endswith(BODY.decode())
+    assert run("other", "--clear") == "cleared 1 webhooks"
+    assert [one.name for one in sandbox.webhooks()] == ["demo"]
