@@ -62,6 +62,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m bench.sync --platform microsoft
 	$(BIN)/python -m bench.cycle
 	$(BIN)/python -m bench.bots
+	$(BIN)/python -m bench.api
 	$(BIN)/python -m bench.webhooks
 
 # A history of ROWS versions: replay, states as of an instant, size.
