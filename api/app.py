@@ -25,6 +25,7 @@ from api.routes import (
     metrics,
     openapi,
     pushes,
+    reference,
     runner_reports,
     webhooks,
 )
@@ -69,6 +70,7 @@ def create_app(
             *metrics.HANDLERS,
             *health.HANDLERS,
             *openapi.HANDLERS,
+            *reference.HANDLERS,
         ],
         exception_handlers={Exception: problems.answer},
         lifespan=[_lifespan(settings, db=db, keyring=keyring, clock=clock)],

@@ -6,7 +6,7 @@ since that is what clients switch on. Tests hold it against the routes and again
 
 from typing import cast
 
-from api.openapi import api_keys, bots, calendar_events, calendars, connect, event_versions, parts, webhooks
+from api.openapi import api_keys, bots, calendar_events, calendars, connect, event_versions, examples, parts, webhooks
 from api.openapi.parts import Json
 from calendar_pipeline.projects.model import SCOPES
 from calendar_pipeline.settings import Settings
@@ -106,6 +106,7 @@ def complete(told: Json, *, method: str, tag: str) -> None:
             headers["Idempotent-Replayed"] = {"$ref": "#/components/headers/Replayed"}
         answer["headers"] = headers
     told["responses"] = dict(sorted(answers.items()))
+    examples.give(told)
 
 
 IDEMPOTENCY_KEY = parts.parameter(

@@ -1,4 +1,4 @@
-"""``/openapi.json``: the document only. Pages that show it load code from elsewhere, so there are none."""
+"""``/openapi.json``: the document. ``/docs`` shows it as a page."""
 
 from importlib.metadata import version
 from typing import Any
