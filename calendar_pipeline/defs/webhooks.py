@@ -24,6 +24,8 @@ LEAST_SUCCESS = 0.9
 """Of the last hour's attempts."""
 ENOUGH_ATTEMPTS = 20
 """Fewer say nothing about a rate."""
+LEFT_TO_THE_LIVE_PATH = timedelta(seconds=60)
+"""What is due is left to a live run that works for so long."""
 ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -114,16 +116,18 @@ def _sensor() -> dg.SensorDefinition:
         job_name=JOB,
         minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts a run when deliveries are due and no run is under way.",
+        description="Starts a run when deliveries are due, no live run makes them, and no run is under way.",
     )
     def webhook_sensor(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
         from calendar_pipeline import wiring
+        from calendar_pipeline.live import store as live
         from calendar_pipeline.webhooks import store
 
         if _is_running(context.instance):
             return dg.SkipReason("A run is under way; it takes what becomes due.")
         with pipeline.database() as db, db.single() as connection:
-            due = store.is_due(connection, now=wiring.utc_now())
+            patience = LEFT_TO_THE_LIVE_PATH if live.works(connection) else timedelta()
+            due = store.is_due(connection, now=wiring.utc_now() - patience)
         return dg.RunRequest() if due else dg.SkipReason("Nothing is due.")
 
     return webhook_sensor

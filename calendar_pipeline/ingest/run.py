@@ -143,19 +143,20 @@ def _record_failure(
         "reason_code": verdict.code,
         "reason_since": claimed.reason_since if claimed.reason == reason and claimed.reason_since else now,
     }
+    disconnects = verdict.status == "disconnected" and claimed.state != "disconnected"
+    told_again = disconnects and ingest.leaves_red
     if verdict.status == "disconnected":
         sets |= {
             "state": "disconnected",
             "connection_failure_data": _failure_data(claimed, error, now),
-            "failures": 0,
+            "failures": int(told_again),
             "sync_token": None,
             "access_token": None,
             "access_token_expires_at": None,
         }
     else:
         sets |= {"failures": claimed.failures + 1, "last_attempted_sync_at": now}
-    again_at = now + verdict.wait if verdict.wait is not None else None
-    disconnects = verdict.status == "disconnected" and claimed.state != "disconnected"
+    again_at = now + verdict.wait if verdict.wait is not None else now if told_again else None
     with ingest.db.begin() if disconnects else ingest.db.single() as connection:
         kept = store.finish(
             connection,

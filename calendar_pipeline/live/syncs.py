@@ -26,7 +26,7 @@ class Syncs:
     """Claims calendars and syncs them, up to `threads` at once. For one loop at a time."""
 
     def __init__(self, ingest: Ingest, *, threads: int, every: float, done: Callable[[Outcome], None]) -> None:
-        self._ingest = replace(ingest, lease=LEASE)
+        self._ingest = replace(ingest, lease=LEASE, leaves_red=True)
         self._threads = threads
         self._every = every
         self._done = done

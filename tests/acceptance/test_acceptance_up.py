@@ -17,6 +17,10 @@ MICROSOFT_DEMO = "demo-microsoft@example.com"
 CANARY = "kanarienvogel"
 """A word in every secret and every title of the people below; nobody else uses it."""
 
+# Of next week's Tuesday in both demo calendars: neither over nor out of the window, whatever day it is.
+UPCOMING = "Interview: backend"
+MICROSOFT_UPCOMING = "Hiring panel"
+
 SELECTION = [{"path": ["provider_events"]}, {"path": ["event_history"]}]
 RECONNECTED = f"{CANARY}-refresh-again"
 
@@ -121,7 +125,8 @@ def test_the_demo_calendar_is_what_the_provider_lists(here: Any, demo: str) -> N
         assert demo in here.materialised(asset)
     [first] = here.rows("SELECT * FROM sync_run WHERE calendar_id = %s ORDER BY id LIMIT 1", demo)
     assert (first.outcome, first.mode, first.why) == ("synced", "listing", "first")
-    assert here.run(first.run_id)["status"] == "SUCCESS"
+    run = here.run(first.run_id)
+    assert run["status"] == "SUCCESS" or (run["status"] == "STARTED" and "calendar_pipeline/live" in run["tags"])
     assert first.created > 20
     here.equals_provider(demo, DEMO)
 
@@ -139,18 +144,18 @@ def test_the_microsoft_demo_calendar_is_followed_too(here: Any, microsoft_demo: 
     assert {row.provider_event_id for row in rows} == {one["id"] for one in told if not one["isCancelled"]}
     assert len(held) > 20
     assert any("teams.microsoft.com" in (one["meeting_url"] or "") for one in held.values())
-    event = here.sandbox.find_event(provider_id, "Budget round")
-    here.sandbox.retitle_event(provider_id, event, "Budget round, again")
+    event = here.sandbox.find_event(provider_id, MICROSOFT_UPCOMING)
+    here.sandbox.retitle_event(provider_id, event, f"{MICROSOFT_UPCOMING}, again")
     assert here.command("sync", microsoft_demo).returncode == 0
-    assert shown(here, microsoft_demo, event)["name"] == "Budget round, again"
+    assert shown(here, microsoft_demo, event)["name"] == f"{MICROSOFT_UPCOMING}, again"
 
 
 def test_a_moved_event_is_read_by_a_run_from_the_ui(here: Any, demo: str) -> None:
-    event = here.sandbox.find_event(DEMO, "Design review")
+    event = here.sandbox.find_event(DEMO, UPCOMING)
     before = shown(here, demo, event)
-    moved = here.command("sandbox", "move", "Design review", "--by", "30m", "--calendar", DEMO)
+    moved = here.command("sandbox", "move", UPCOMING, "--by", "30m", "--calendar", DEMO)
     assert (moved.returncode, moved.stderr) == (0, "")
-    assert moved.stdout.startswith("moved 'Design review'")
+    assert moved.stdout.startswith(f"moved '{UPCOMING}'")
     assert event in moved.stdout
 
     launched = here.graphql(
@@ -174,7 +179,7 @@ def test_a_moved_event_is_read_by_a_run_from_the_ui(here: Any, demo: str) -> Non
     half_an_hour = timedelta(minutes=30)
     for edge in ("start_time", "end_time"):
         assert datetime.fromisoformat(after[edge]) - datetime.fromisoformat(before[edge]) == half_an_hour
-    assert (after["id"], after["name"]) == (before["id"], "Design review")
+    assert (after["id"], after["name"]) == (before["id"], UPCOMING)
     created, updated = history(here, demo, event)
     assert (created.change, created.version, updated.change, updated.version) == ("created", 1, "updated", 2)
     assert set(updated.changed) == {"starts_at", "ends_at", "start_time", "end_time", "raw"}
@@ -183,7 +188,7 @@ def test_a_moved_event_is_read_by_a_run_from_the_ui(here: Any, demo: str) -> Non
     here.equals_provider(demo, DEMO)
 
 
-def test_a_patch_is_followed_by_a_run_of_the_sensor_within_seconds(here: Any, people: list[Person]) -> None:
+def test_a_patch_is_followed_by_a_live_run_or_one_of_the_sensor_within_seconds(here: Any, people: list[Person]) -> None:
     person = people[0]
     here.sandbox.retitle_event(person.provider_id, person.event, f"{CANARY} has another title")
     answer = here.api("PATCH", f"/calendars/{person.id}", {"metadata": {"user": "ada"}})
@@ -195,9 +200,9 @@ def test_a_patch_is_followed_by_a_run_of_the_sensor_within_seconds(here: Any, pe
     assert updated.recorded_at - asked < timedelta(seconds=60)
     runs = here.rows("SELECT run_id FROM sync_run WHERE calendar_id = %s AND started_at >= %s", person.id, asked)
     causes = [here.run(row.run_id)["tags"] for row in runs]
-    assert any(tags.get("dagster/sensor_name") == "calendar_sensor" for tags in causes) or all(
-        "dagster/backfill" in tags for tags in causes
-    )
+    assert any(
+        "calendar_pipeline/live" in tags or tags.get("dagster/sensor_name") == "calendar_sensor" for tags in causes
+    ) or all("dagster/backfill" in tags for tags in causes)
     here.equals_provider(person.id, person.provider_id)
 
 
@@ -276,6 +281,7 @@ def test_a_stranger_finds_the_way_by_the_commands(here: Any, demo: str, people: 
     assert "0 failing" in findings["calendars"]["text"]
 
     person = people[1]
+    here.sandbox.set_switches(person.provider_id, push={"loss": 1.0})  # else a live run is sooner than a command
     here.sandbox.retitle_event(person.provider_id, person.event, f"{CANARY} by hand")
     one = here.command("sync", person.id)
     assert (one.returncode, one.stderr) == (0, "")

@@ -107,6 +107,19 @@ def test_the_sensor_starts_a_run_when_something_is_due_and_none_is_under_way(
     assert "under way" in tick(repository, instance).skip_message
 
 
+def test_the_sensor_leaves_to_a_live_run_what_is_due_for_less_than_a_minute(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database, subscription: Subscription
+) -> None:
+    tell(db, subscription)
+    execute(
+        db,
+        "INSERT INTO live_run (id, state, beat_until) VALUES (gen_random_uuid(), 'working', now() + interval '1 hour')",
+    )
+    assert isinstance(tick(repository, instance), dg.SkipReason)
+    tell(db, subscription, age=timedelta(seconds=61))
+    assert isinstance(tick(repository, instance), dg.RunRequest), "the live run lives, but does not deliver"
+
+
 def test_the_schedule_finds_what_is_due_whatever_the_sensor_thinks(
     repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database, subscription: Subscription
 ) -> None:

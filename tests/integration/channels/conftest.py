@@ -16,10 +16,12 @@ from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.channels import run
 from calendar_pipeline.channels.run import Channels
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.event import Platform
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.providers.google.watch import GooglePush
+from calendar_pipeline.providers.microsoft.subscriptions import MicrosoftPush
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.settings import Settings
 from sandbox.server import Running, running
@@ -41,6 +43,7 @@ class Pushing:
     at: str
     """The provider's."""
     project: str
+    platform: Platform
 
     def keep(self, **passed: float) -> int:
         """What the live path and the schedule do about channels, after this time has passed."""
@@ -76,6 +79,10 @@ class Pushing:
     def execute(self, statement: str, **given: Any) -> None:
         with self.db.begin() as connection:
             connection.execute(sa.text(statement), {"cal": self.calendar, **given})
+
+    def switch(self, **changes: Any) -> None:
+        """Set switches of the provider."""
+        self.sandbox.set_switches(provider=self.platform, **changes)
 
     @property
     def row(self) -> Any:
@@ -130,9 +137,27 @@ def public_url(db: Database, keyring: Any, clock: Any) -> Iterator[str]:
     thread.join(20)
 
 
+ENDPOINTS = {
+    "google": {"watch": "events.watch", "stop": "channels.stop", "away": "unavailable"},
+    "microsoft": {"watch": "subscriptions.create", "stop": "subscriptions.delete", "away": "service_unavailable"},
+}
+
+
+@pytest.fixture(params=["google", "microsoft"])
+def platform(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def endpoints(platform: Platform) -> dict[str, str]:
+    """What the provider calls its requests about channels, and the sandbox its being away."""
+    return ENDPOINTS[platform]
+
+
 @pytest.fixture
 def pushing(
     db: Database,
+    platform: Platform,
     sandbox: Running,
     public_url: str,
     clock: Any,
@@ -140,18 +165,22 @@ def pushing(
     follow: Callable[..., list[str]],
     project_id: str,
 ) -> Iterator[Pushing]:
-    made = sandbox.world.create_calendar(account="ada@example.com")
+    made = sandbox.world.create_calendar(account="ada@example.com", provider=platform)
     [calendar] = follow([made])
     transport = Transport(timeout=5)
-    google = GooglePush(transport, api_base_url=f"{sandbox.url}/google", clock=clock)
+    push: dict[Platform, Any] = {
+        "google": GooglePush(transport, api_base_url=f"{sandbox.url}/google", clock=clock),
+        "microsoft": MicrosoftPush(transport, graph_base_url=sandbox.graph_url, clock=clock),
+    }
     syncs = replace(ingest(sandbox), safety_poll=timedelta(hours=6))
     yield Pushing(
         db=db,
         sandbox=sandbox,
         clock=clock,
-        channels=Channels(ingest=syncs, push={"google": google}, public_base_url=public_url),
+        channels=Channels(ingest=syncs, push=push, public_base_url=public_url),
         calendar=calendar,
         at=made.calendar_id,
         project=project_id,
+        platform=platform,
     )
     transport.close()

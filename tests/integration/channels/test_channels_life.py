@@ -7,6 +7,9 @@ import pytest
 
 from calendar_pipeline.channels import run
 
+google = pytest.mark.parametrize("platform", ["google"])
+microsoft = pytest.mark.parametrize("platform", ["microsoft"])
+
 
 def test_a_calendar_that_was_read_well_is_watched_and_its_changes_are_heard(pushing: Any) -> None:
     assert pushing.keep() == 0, "not before it is known that its access works"
@@ -32,6 +35,7 @@ def test_without_a_public_address_no_channel_is_made(pushing: Any) -> None:
     assert pushing.sandbox.world.channels() == []
 
 
+@google
 def test_a_channel_is_replaced_before_it_ends_and_the_old_one_is_stopped(pushing: Any) -> None:
     pushing.connect()
     first = pushing.sandbox.world.channels()
@@ -48,10 +52,88 @@ def test_a_channel_is_replaced_before_it_ends_and_the_old_one_is_stopped(pushing
     assert pushing.states() == ["live"], "the old one is forgotten when its last message can have come"
 
 
-def test_the_replacement_needs_no_sync(pushing: Any) -> None:
+def test_renewal_and_replacement_need_no_sync(pushing: Any) -> None:
     pushing.connect()
     pushing.keep(days=6)
     assert pushing.row["requested_gen"] == pushing.row["synced_gen"]
+
+
+@microsoft
+def test_a_subscription_is_prolonged_before_it_ends(pushing: Any) -> None:
+    pushing.connect()
+    [first] = pushing.rows("SELECT * FROM notification_channel")
+    pushing.asked()
+    assert pushing.keep(days=5) == 0, "not yet at three quarters of its life"
+    assert pushing.keep(days=1) == 1
+    [second] = pushing.rows("SELECT * FROM notification_channel")
+    assert (second["state"], second["id"], second["remote_id"]) == ("live", first["id"], first["remote_id"])
+    assert second["expires_at"] - first["expires_at"] == timedelta(days=6)
+    assert pushing.asked()["subscriptions.renew"] == 1
+    [there] = pushing.sandbox.world.channels()
+    assert there["expires_at"] == second["expires_at"]
+    pushing.change()
+    assert pushing.is_due
+
+
+@microsoft
+def test_a_subscription_that_is_gone_at_its_renewal_is_made_anew_and_the_gap_is_read(pushing: Any) -> None:
+    pushing.connect()
+    pushing.sandbox.vanish(pushing.at)
+    pushing.keep(days=6)
+    assert (pushing.states(), pushing.is_due) == (["ended"], True)
+    pushing.sync()
+    pushing.keep(minutes=1)
+    assert sorted(pushing.states()) == ["ended", "live"]
+    assert len(pushing.sandbox.world.channels()) == 1
+    pushing.sync()
+    pushing.clock.pass_by(seconds=10)
+    pushing.change()
+    [outcome] = pushing.sync()
+    assert (outcome.created, outcome.cause) == (1, "push")
+
+
+@microsoft
+@pytest.mark.parametrize("what", ["notification_handshake_fails", "lifecycle_handshake_fails"])
+def test_without_a_handshake_there_is_no_subscription_until_there_is_one(pushing: Any, what: str) -> None:
+    pushing.sandbox.add_fault(what, times=1)
+    pushing.sync()
+    pushing.keep()
+    [channel] = pushing.rows("SELECT * FROM notification_channel")
+    assert (channel["state"], channel["failures"]) == ("refused", 1)
+    assert pushing.sandbox.world.channels() == []
+    pushing.keep(minutes=2)
+    assert pushing.states() == ["live"]
+
+
+@microsoft
+def test_graph_may_refuse_for_now_and_is_asked_again_the_next_day(pushing: Any) -> None:
+    pushing.switch(poll_only=True)
+    pushing.connect()
+    [channel] = pushing.rows("SELECT * FROM notification_channel")
+    assert (channel["state"], channel["next_at"] - pushing.clock()) == ("refused", timedelta(days=1))
+    assert pushing.row["next_sync_at"] - pushing.clock() <= timedelta(minutes=30)
+    pushing.switch(poll_only=False)
+    assert pushing.keep(hours=23) == 0
+    pushing.keep(hours=1)
+    assert pushing.states() == ["live"]
+
+
+@microsoft
+def test_what_is_left_of_a_lost_answer_is_cleared_away(pushing: Any) -> None:
+    """Another subscription to the same calendar is refused; the one in its way is our own, and can be listed."""
+    pushing.sandbox.add_fault("lost_answer", endpoint="subscriptions.create", times=1, provider="microsoft")
+    pushing.sync()
+    pushing.keep()
+    assert sorted(pushing.states()) == ["refused", "stopping"]
+    assert len(pushing.sandbox.world.channels()) == 1
+    pushing.keep(minutes=2)
+    pushing.keep(minutes=2)
+    assert sorted(pushing.states()) == ["ended", "live"]
+    assert len(pushing.sandbox.world.channels()) == 1
+    pushing.sync()
+    pushing.clock.pass_by(seconds=10)
+    pushing.change()
+    assert pushing.is_due
 
 
 def test_a_channel_that_ended_unnoticed_is_replaced_and_the_gap_is_read(pushing: Any) -> None:
@@ -62,16 +144,18 @@ def test_a_channel_that_ended_unnoticed_is_replaced_and_the_gap_is_read(pushing:
     assert len(pushing.sandbox.world.channels()) == 1
 
 
+@google
 def test_a_shorter_life_than_asked_for_counts(pushing: Any) -> None:
-    pushing.sandbox.set_switches(watch_max_ttl_s=3600)
+    pushing.switch(watch_max_ttl_s=3600)
     pushing.connect()
     [channel] = pushing.rows("SELECT * FROM notification_channel")
     assert channel["expires_at"] - channel["created_at"] == timedelta(hours=1)
     assert timedelta(minutes=44) < channel["next_at"] - channel["created_at"] < timedelta(minutes=52)
 
 
+@google
 def test_a_calendar_that_cannot_be_watched_is_polled_only_and_never_asked_for_again(pushing: Any) -> None:
-    pushing.sandbox.set_switches(poll_only=True)
+    pushing.switch(poll_only=True)
     pushing.connect()
     [channel] = pushing.rows("SELECT * FROM notification_channel")
     assert (channel["state"], channel["code"], channel["next_at"]) == (
@@ -84,8 +168,8 @@ def test_a_calendar_that_cannot_be_watched_is_polled_only_and_never_asked_for_ag
     assert "events.watch" not in pushing.asked()
 
 
-def test_a_passing_refusal_is_tried_again_with_growing_pauses(pushing: Any) -> None:
-    pushing.sandbox.add_fault("unavailable", endpoint="events.watch", times=2)
+def test_a_passing_refusal_is_tried_again_with_growing_pauses(pushing: Any, endpoints: dict[str, str]) -> None:
+    pushing.sandbox.add_fault(endpoints["away"], endpoint=endpoints["watch"], times=2, provider=pushing.platform)
     pushing.sync()
     pushing.keep()
     [first] = pushing.rows("SELECT * FROM notification_channel")
@@ -97,6 +181,7 @@ def test_a_passing_refusal_is_tried_again_with_growing_pauses(pushing: Any) -> N
     assert pushing.states() == ["live"]
 
 
+@google
 def test_after_a_lost_answer_another_channel_is_asked_for_and_the_first_one_is_stopped(pushing: Any) -> None:
     """Its greeting tells what stopping it takes: there is no way to list channels."""
     pushing.sandbox.add_fault("lost_answer", endpoint="events.watch", times=1)
@@ -149,9 +234,11 @@ def test_deleting_a_calendar_whose_token_has_lapsed_stops_its_channel_with_a_new
     assert pushing.sandbox.world.channels() == []
 
 
-def test_a_channel_that_cannot_be_stopped_is_let_be_after_some_attempts(pushing: Any) -> None:
+def test_a_channel_that_cannot_be_stopped_is_let_be_after_some_attempts(
+    pushing: Any, endpoints: dict[str, str]
+) -> None:
     pushing.connect()
-    pushing.sandbox.add_fault("unavailable", endpoint="channels.stop", times=None)
+    pushing.sandbox.add_fault(endpoints["away"], endpoint=endpoints["stop"], times=None, provider=pushing.platform)
     pushing.forget()
     for _ in range(12):
         pushing.keep(hours=7)

@@ -238,6 +238,36 @@ def test_failed_syncs_are_left_to_the_sensors_runs(
     assert len(synced(db)) == 1
 
 
+def test_a_disconnection_is_left_for_a_run_to_find_once_more(
+    db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, clock: Any, ingest: Any
+) -> None:
+    """Users and customers are told at once, and once; the run turns the partition red."""
+    from calendar_pipeline.ingest import store as calendars
+    from calendar_pipeline.ingest.run import sync_many
+
+    [made] = sandbox.create_calendars(1, 1)
+    [calendar] = follow([made])
+    sandbox.revoke_account(made.calendar_id)
+    work, outcomes = syncs()
+    start(work.stage, outcomes=outcomes)
+    until(lambda: len(synced(db)) == 1)
+
+    def waiting() -> list[str]:
+        with db.single() as connection:
+            return list(calendars.waiting(connection, now=clock(), limit=9, patience=timedelta(minutes=1)))
+
+    def row() -> Any:
+        with db.single() as connection:
+            query = sa.text("SELECT state, failures, next_sync_at FROM calendar")
+            return tuple(connection.execute(query).one())
+
+    assert waiting() == [calendar]
+    assert row()[:2] == ("disconnected", 1)
+    [outcome] = sync_many(ingest(sandbox), [calendar], threads=1)
+    assert (outcome.status, outcome.is_failure) == ("disconnected", True)
+    assert (waiting(), row()) == ([], ("disconnected", 0, None))
+
+
 NOW = datetime.fromisoformat("2026-11-23T09:00:00+00:00")
 
 
