@@ -15,6 +15,8 @@ DESCRIPTION = f"""Followed calendars, their events, and bots that join them.
 
 **Keys.** `Authorization: Token <key>`; `Bearer` works as well. A key has scopes: {", ".join(f"`{s}`" for s in SCOPES)}.
 
+**Bodies** are JSON. The paths that Attendee has read forms as well, in which objects and lists are JSON texts.
+
 **Instants** are UTC with `Z`; fractions of a second are left out when zero.
 
 **Errors.** Paths that Attendee has as well answer `detail`, `error`, messages by field, or `non_field_errors`. Our own
@@ -47,8 +49,14 @@ def document(settings: Settings, *, version: str, base: str) -> Json:
             for method in METHODS:
                 if method in item:
                     complete(item[method], method=method, tag=heading)
+                    link(item[method])
             paths[path] = item
         schemas |= group.schemas(settings)
+    for item in paths.values():
+        for method in METHODS:
+            if body := item.get(method, {}).get("requestBody"):
+                reference = body["content"]["application/json"]["schema"]["$ref"]
+                body["required"] = bool(schemas[reference.rsplit("/", 1)[1]].get("required"))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Calendar Pipeline", "version": version, "description": DESCRIPTION},
@@ -107,6 +115,36 @@ def complete(told: Json, *, method: str, tag: str) -> None:
         answer["headers"] = headers
     told["responses"] = dict(sorted(answers.items()))
     examples.give(told)
+
+
+LINKS = {
+    "createCalendar": (
+        "201",
+        "calendar_id",
+        "id",
+        ("getCalendar", "patchCalendar", "getCalendarStatus", "syncCalendar"),
+    ),
+    "createBot": ("201", "bot_id", "id", ("getBot", "patchBot", "deleteBot", "listBotDecisions")),
+    "createWebhook": ("201", "webhook_id", "id", ("getWebhook", "patchWebhook", "testWebhook", "deleteWebhook")),
+    "createApiKey": ("201", "key_id", "id", ("revokeApiKey",)),
+    "listCalendarEvents": ("200", "event_id", "results/0/id", ("getCalendarEvent", "getEventHistory")),
+    "listWebhookDeliveries": (
+        "200",
+        "delivery_id",
+        "results/0/id",
+        ("getWebhookDelivery", "resendWebhookDelivery"),
+    ),
+}
+"""What an answer leads to: its status, the parameter that it gives, where that stands in it, and the operations."""
+
+
+def link(told: Json) -> None:
+    """Add which operations an answer's id is for."""
+    if known := LINKS.get(told["operationId"]):
+        status, parameter, place, operations = known
+        told["responses"][status]["links"] = {
+            name: {"operationId": name, "parameters": {parameter: f"$response.body#/{place}"}} for name in operations
+        }
 
 
 IDEMPOTENCY_KEY = parts.parameter(

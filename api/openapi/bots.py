@@ -43,6 +43,9 @@ def schemas(settings: Settings) -> Json:
         "CreateBot": {
             "type": "object",
             "required": ["bot_name"],
+            "if": {"required": ["calendar_event_id"]},
+            "then": {"properties": {"meeting_url": False, "join_at": False}},
+            "else": {"required": ["meeting_url"]},
             "additionalProperties": False,
             "properties": {
                 **changeable,

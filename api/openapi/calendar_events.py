@@ -5,6 +5,8 @@ from api.openapi.parts import INSTANT, Json, json, objects, operation, page, que
 from calendar_pipeline.history.read import ORDERINGS
 from calendar_pipeline.settings import Settings
 
+_INSTANT_OR_NONE: Json = {"anyOf": [INSTANT, {"type": "string", "maxLength": 0}]}
+
 
 def paths(base: str) -> Json:
     """Paths and their operations."""
@@ -28,7 +30,7 @@ def _list() -> Json:
             query("calendar_id", {"type": "string"}, "Events of this calendar."),
             query("calendar_deduplication_key", {"type": "string"}, "Events of the calendar with this key."),
             query("event_id", {"type": "string"}, "Exactly this event."),
-            query("updated_at_gte", INSTANT, "Changed at this instant or later."),
+            query("updated_at_gte", _INSTANT_OR_NONE, "Changed at this instant or later; ignored if empty."),
             query("updated_after", INSTANT, "The same; ignored beside `updated_at_gte`.") | {"deprecated": True},
             query("start_time_gte", INSTANT, "Starting at this instant or later."),
             query("end_time_lte", INSTANT, "Ending at this instant or earlier."),

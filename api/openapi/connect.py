@@ -1,6 +1,6 @@
 """``/connect_links`` as OpenAPI tells it; the pages below ``/connect`` are for browsers. Pure."""
 
-from api.openapi.parts import INSTANT, TEXT, Json, json, metadata, operation
+from api.openapi.parts import INSTANT, LINK, TEXT, Json, json, metadata, operation
 from calendar_pipeline.calendars.model import PLATFORMS
 from calendar_pipeline.settings import Settings
 
@@ -31,7 +31,7 @@ def schemas(settings: Settings) -> Json:
     }
     asked: Json = {
         "platform": {"type": "string", "enum": list(PLATFORMS)},
-        "return_url": TEXT | {"format": "uri", "description": "One of the registered return URLs, letter for letter."},
+        "return_url": LINK | {"description": "One of the registered return URLs, letter for letter."},
         "state": TEXT | {"maxLength": 512, "description": "Handed back as it is: compare it in your user's session."},
         "user_label": TEXT | {"maxLength": 255, "description": "Who your user is; shown on the page."},
         "login_hint": TEXT | {"maxLength": 320, "description": "The account's e-mail address, if you know it."},

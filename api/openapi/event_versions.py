@@ -6,7 +6,7 @@ from api.own import MOST
 from calendar_pipeline.settings import Settings
 
 LIMIT = query("limit", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 100}, "How many at most.")
-CURSOR = query("cursor", {"type": "string"}, "`next_cursor` of the page before.")
+CURSOR = query("cursor", {"type": "string", "minLength": 1}, "`next_cursor` of the page before.")
 EVENT = parameter("event_id", "path", {"type": "string"}, "The event's id.")
 
 

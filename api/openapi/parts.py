@@ -8,7 +8,11 @@ from calendar_pipeline.settings import Settings
 
 Json = dict[str, Any]
 
-TEXT: Json = {"type": "string", "minLength": 1}
+SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
+"""What a text holds: more than white space, and no NUL."""
+TEXT: Json = {"type": ["string", "number"], "minLength": 1, "pattern": SOMETHING}
+"""A text; a number is written out as one."""
+LINK: Json = {"type": "string", "minLength": 1, "format": "uri"}
 INSTANT: Json = {"type": "string", "format": "date-time"}
 
 
@@ -30,8 +34,7 @@ def operation(
         told["parameters"] = parameters
     if body:
         reference = {"schema": {"$ref": f"#/components/schemas/{body}"}}
-        kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-        told["requestBody"] = {"required": True, "content": dict.fromkeys(kinds, reference)}
+        told["requestBody"] = {"content": {"application/json": reference}}
     return told
 
 

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from api import shapes
-from api.openapi.parts import INSTANT, TEXT, Json, described, json, objects, own, page, parameter, query
+from api.openapi.parts import INSTANT, LINK, Json, described, json, objects, own, page, parameter, query
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks.model import DISABLED, MOST_CONCURRENCY, TRIGGERS, Content, DeliveryStatus, Ordering
 
@@ -92,7 +92,7 @@ def schemas(settings: Settings) -> Json:  # noqa: ARG001 - the same for every gr
         "items": {"type": "string", "enum": [*TRIGGERS, DISABLED]},
     }
     changeable: Json = {
-        "url": TEXT | {"format": "uri", "maxLength": 2048, "description": "https, and its host's addresses public."},
+        "url": LINK | {"maxLength": 2048, "description": "https, and its host's addresses public."},
         "triggers": triggers,
         "content": {
             "type": "string",

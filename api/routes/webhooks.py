@@ -268,9 +268,10 @@ def _triggers(value: object) -> list[str]:
 
 def _number(least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if isinstance(whole, bool) or not isinstance(whole, int) or not least <= whole <= most:
             raise Invalid(f"A whole number from {least} to {most}.")
-        return value
+        return whole
 
     return read
 

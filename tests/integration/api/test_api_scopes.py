@@ -96,8 +96,10 @@ def test_a_key_ends_when_it_was_said_to(client, holding, clock) -> None:
     assert (answer.status_code, answer.json()) == (401, UNKNOWN)
 
 
-def test_revoked_expired_and_unknown_keys_are_told_apart_by_nothing(anonymous, db: Database, tenant, clock) -> None:
-    """Fault 49. The same answer after the same single statement; a mistyped key of ours costs not even that."""
+def test_fault_49_revoked_expired_and_unknown_keys_are_told_apart_by_nothing(
+    anonymous, db: Database, tenant, clock
+) -> None:
+    """The same answer after the same single statement; a mistyped key of ours costs not even that."""
     with db.begin() as conn:
         revoked = store.create_key(conn, tenant.id, now=clock())
         store.revoke_key(conn, tenant.id, revoked.key.id, now=clock())

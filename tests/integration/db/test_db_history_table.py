@@ -113,7 +113,7 @@ PLACES = ["event_history", f"event_history_{THIS_MONTH:%Y_%m}", "event_history_d
     ["UPDATE {} SET title = 'forged'", "DELETE FROM {}", "TRUNCATE {}"],
     ids=["update", "delete", "truncate"],
 )
-def test_history_is_never_changed(full: Database, place: str, statement: str) -> None:
+def test_fault_31_history_is_never_changed(full: Database, place: str, statement: str) -> None:
     with pytest.raises(IntegrityError, match="append-only"), full.begin() as connection:
         connection.exec_driver_sql(statement.format(place))
     assert len(where(full)) == 2

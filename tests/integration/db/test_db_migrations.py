@@ -110,7 +110,7 @@ def test_a_refused_upgrade_gives_its_lock_back(db: Database) -> None:
         assert connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar() == 0
 
 
-def test_a_failed_upgrade_leaves_the_database_as_it_was(empty: Database) -> None:
+def test_fault_32_a_failed_upgrade_leaves_the_database_as_it_was(empty: Database) -> None:
     with empty.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE quarantined_event (mine text)")
     with pytest.raises(sa.exc.ProgrammingError):

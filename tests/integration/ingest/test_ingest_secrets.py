@@ -18,7 +18,7 @@ from calendar_pipeline.secrets.keyring import KeyRing, generate
 SECRET, REFRESH, TITLE = "canary-client-secret", "1//canary-refresh-token", "Canary board meeting"
 
 
-def test_a_missing_key_is_loud_and_disconnects_nobody(bench: Any) -> None:
+def test_fault_53_a_missing_key_is_loud_and_disconnects_nobody(bench: Any) -> None:
     bench.add()
     bench.sync()
     bench.asked()
@@ -34,7 +34,7 @@ def test_a_missing_key_is_loud_and_disconnects_nobody(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("column", ["refresh_token", "client_secret"])
-def test_a_credential_copied_from_another_calendar_is_unreadable(bench: Any, column: str) -> None:
+def test_fault_53_a_credential_copied_from_another_calendar_is_unreadable(bench: Any, column: str) -> None:
     other = bench.follow()
     bench.execute(
         f"UPDATE calendar SET {column} = (SELECT {column} FROM calendar WHERE id = :other) WHERE id = :cal",
@@ -86,7 +86,7 @@ FAULTS = [
 ]
 
 
-def test_neither_logs_nor_sync_records_hold_a_secret(canary: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_fault_54_neither_logs_nor_sync_records_hold_a_secret(canary: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for kind, endpoint in FAULTS:
         canary.clock.pass_by(hours=2)
@@ -107,7 +107,7 @@ def test_neither_logs_nor_sync_records_hold_a_secret(canary: Any, caplog: pytest
     silent(canary, repr(row))
 
 
-def test_no_repr_shows_a_secret(canary: Any) -> None:
+def test_fault_54_no_repr_shows_a_secret(canary: Any) -> None:
     canary.sync()
     with canary.db.single() as connection:
         [claimed] = store.claim(
