@@ -150,7 +150,7 @@ def link(told: Json) -> None:
 IDEMPOTENCY_KEY = parts.parameter(
     "Idempotency-Key",
     "header",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*[!-~][ -~]*$"},
     "Any text of your own, a new one for each thing to be done, so that it is done once however often it is asked.",
 )
 
