@@ -4,6 +4,7 @@ import json
 import threading
 import time
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -230,6 +231,21 @@ def test_who_asks_for_the_changes_gets_them_from_what_to_what(bench: Any) -> Non
     assert first["changes"][0]["fields"]["starts_at"]["to"].endswith("Z")
     bench.execute("UPDATE webhook_subscription SET content = 'reference'")
     assert statements(bench) <= with_changes
+
+
+def test_changes_are_found_though_time_passes_during_the_sync(bench: Any) -> None:
+    """The record's stamps are given in the project's turn, later than the sync's own clock."""
+    rich = subscribe(bench, UPDATE, content="changes")
+    bench.add("Planning")
+
+    def ticking() -> datetime:
+        bench.clock.pass_by(milliseconds=7)
+        return bench.clock()
+
+    bench.sync(ingest=replace(bench.ingest, clock=ticking))
+    [row] = [row for row in deliveries(bench) if row["subscription_id"] == rich]
+    [change] = json.loads(row["body"])["data"]["changes"]
+    assert (change["change"], change["fields"]["title"]["to"]) == ("created", "Planning")
 
 
 def test_changes_are_bounded_and_say_so(bench: Any) -> None:
