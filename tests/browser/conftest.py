@@ -48,7 +48,7 @@ expect.set_options(timeout=20_000)
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     program = next(filter(None, map(shutil.which, CANDIDATES)), None)

@@ -5,12 +5,20 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from sqlalchemy.engine import make_url
 
 from calendar_pipeline.db import embedded
 from calendar_pipeline.db.connect import dagster_url
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_of_another_instance() -> Iterator[None]:
+    """An instance that was entered twice leaves its storage behind, and loading definitions would ask it."""
+    with set_defs_state_storage(None):
+        yield
 
 
 @pytest.fixture

@@ -239,6 +239,7 @@ def test_every_table_with_readable_content_is_looked_through() -> None:
         "oauth_client",
         "rate_limit",
         "project_counter",
+        "bot_override",
         "bot_position",
         "live_run",
     }
