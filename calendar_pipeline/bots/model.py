@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from calendar_pipeline.webhooks.model import NewSubscription
 
@@ -26,24 +26,7 @@ State = Literal[
     "joined_recording_permission_denied",
 ]
 
-STATES: Final[tuple[State, ...]] = (
-    "ready",
-    "joining",
-    "joined_not_recording",
-    "joined_recording",
-    "leaving",
-    "post_processing",
-    "fatal_error",
-    "waiting_room",
-    "ended",
-    "data_deleted",
-    "scheduled",
-    "staged",
-    "joined_recording_paused",
-    "joining_breakout_room",
-    "leaving_breakout_room",
-    "joined_recording_permission_denied",
-)
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 FILTERABLE: Final[tuple[str, ...]] = (*STATES, "connecting", "connected", "disconnecting")
 """States that a listing may be asked for; the last three belong to app sessions and no bot has them."""
@@ -72,27 +55,7 @@ EventType = Literal[
     "recording_permission_denied",
 ]
 
-EVENT_TYPES: Final[tuple[EventType, ...]] = (
-    "put_in_waiting_room",
-    "joined_meeting",
-    "recording_permission_granted",
-    "meeting_ended",
-    "left_meeting",
-    "join_requested",
-    "fatal_error",
-    "leave_requested",
-    "could_not_join_meeting",
-    "post_processing_completed",
-    "data_deleted",
-    "staged",
-    "recording_paused",
-    "recording_resumed",
-    "joined_breakout_room",
-    "left_breakout_room",
-    "began_joining_breakout_room",
-    "began_leaving_breakout_room",
-    "recording_permission_denied",
-)
+EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 TranscriptionState = Literal["not_started", "in_progress", "complete", "failed"]
 RecordingState = Literal["not_started", "in_progress", "complete", "failed", "paused"]
