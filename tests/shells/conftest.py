@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.defs_state.base import set_defs_state_storage
+from dagster._core.storage.defs_state.base import DefsStateStorage
 from sqlalchemy.engine import make_url
 
 from calendar_pipeline.db import embedded
@@ -15,10 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_of_another_instance() -> Iterator[None]:
-    """An instance that was entered twice leaves its storage behind, and loading definitions would ask it."""
-    with set_defs_state_storage(None):
-        yield
+def nothing_left_of_another_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading definitions asks no storage of Dagster's own: an instance that was entered twice leaves its behind.
+
+    It comes back whenever the collector finds what held it, so setting it to nothing is not enough.
+    """
+    monkeypatch.setattr(DefsStateStorage, "get", classmethod(lambda _: None))
 
 
 @pytest.fixture

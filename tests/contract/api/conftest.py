@@ -212,7 +212,7 @@ def scene(server: Server, store: Database, new_tenant: Callable[[], Tenant]) -> 
     names = {
         "key": ours.key,
         "past": instant(past),
-        "soon": instant(now.replace(microsecond=0) + timedelta(hours=3)),
+        "soon": instant(now.replace(microsecond=0) + timedelta(hours=4)),
         "in four years": instant(now + timedelta(days=4 * 365)),
     }
     with httpx.Client(base_url=f"{server.url}/api/v1", headers=ours.headers, trust_env=False, timeout=20) as client:
