@@ -83,6 +83,8 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
 		--no-header --quiet pyproject.toml --extra build --extra kubernetes -c requirements-dev.lock \
 		-o requirements-kubernetes.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
+		--no-header --quiet --group client -o requirements-client.lock
 
 clean:
 	rm -rf $(VENV) .calendar-pipeline

@@ -2,7 +2,7 @@
 
 from api import records
 from api.openapi.event_versions import CURSOR, LIMIT
-from api.openapi.parts import INSTANT, TEXT, Json, described, json, objects, own, parameter
+from api.openapi.parts import INSTANT, TEXT, Json, choice, described, json, objects, own, parameter
 from calendar_pipeline.projects.model import EVERYTHING, SCOPES
 from calendar_pipeline.settings import Settings
 
@@ -43,7 +43,7 @@ def schemas(_: Settings) -> Json:
                 "scopes": {
                     "type": "array",
                     "minItems": 1,
-                    "items": {"type": "string", "enum": [*SCOPES, EVERYTHING]},
+                    "items": choice([*SCOPES, EVERYTHING]),
                     "description": "What it may do; no more than the key that makes it.",
                 },
                 "expires_at": INSTANT | {"description": "When it ends by itself."},

@@ -1,7 +1,7 @@
 """``/calendar_events`` as OpenAPI tells it. Pure."""
 
 from api import shapes
-from api.openapi.parts import INSTANT, Json, json, objects, operation, page, query
+from api.openapi.parts import INSTANT, Json, choice, json, objects, operation, page, query
 from calendar_pipeline.history.read import ORDERINGS
 from calendar_pipeline.settings import Settings
 
@@ -34,6 +34,6 @@ def _list() -> Json:
             query("updated_after", INSTANT, "The same; ignored beside `updated_at_gte`.") | {"deprecated": True},
             query("start_time_gte", INSTANT, "Starting at this instant or later."),
             query("end_time_lte", INSTANT, "Ending at this instant or earlier."),
-            query("ordering", {"type": "string", "enum": list(ORDERINGS), "default": ORDERINGS[0]}, "By what."),
+            query("ordering", choice(ORDERINGS) | {"default": ORDERINGS[0]}, "By what."),
         ],
     )

@@ -1,5 +1,6 @@
 """The pieces that every path's description is made of. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -88,6 +89,17 @@ def page(item: str) -> Json:
             "results": {"type": "array", "items": {"$ref": f"#/components/schemas/{item}"}},
         },
     }
+
+
+def choice(values: Sequence[str]) -> Json:
+    """One of `values`, with names for them in generated clients, which could not make good ones of ``-`` and ``:``."""
+    return {"type": "string", "enum": list(values), "x-enum-varnames": [_constant(value) for value in values]}
+
+
+def _constant(value: str) -> str:
+    if value.startswith("-"):
+        return f"{_constant(value[1:])}_DESCENDING"
+    return "EVERYTHING" if value == "*" else value.replace(":", "_").upper()
 
 
 def one(name: str, schema: Json) -> Json:

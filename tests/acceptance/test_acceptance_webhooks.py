@@ -4,7 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +19,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(sys.executable).parent
+APPLICATION = Path(__file__).parent / "generated" / "application.py"
 AWKWARD = {
     "10": "Zoë 🎉",
     "9": "a\u2028b\u2029c",
@@ -130,3 +136,68 @@ def test_the_documented_verifiers_accept_every_delivery_and_reject_a_tampered_on
     assert all(body != before for (body, *_), (before, *_) in zip(tampered, cases, strict=True))
     assert python_says(tampered) == node_says(tampered) == [False] * len(cases)
     assert len(cases) >= 3
+
+
+# -- an application on a client that is generated from the OpenAPI document
+
+
+@pytest.fixture(scope="module")
+def generated(here: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the client that openapi-python-client makes, beside the environment that it needs."""
+    there = tmp_path_factory.mktemp("generated")
+
+    def run(*words: str | Path, **more: str) -> None:
+        done = subprocess.run(
+            words, cwd=there, env=os.environ | more, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+    run(SCRIPTS / "uv", "venv", "--quiet", "--python", sys.executable, "environment")
+    python = there / "environment" / "bin" / "python"
+    lock = ROOT / "requirements-client.lock"
+    run(SCRIPTS / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", python, "-r", lock)
+    (there / "openapi.json").write_text(here.get(f"{here.api_url}/openapi.json").text)
+    run(
+        *(python.with_name("openapi-python-client"), "generate", "--fail-on-warning"),
+        *("--path", "openapi.json", "--output-path", "client"),
+        PATH=f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",  # it formats what it made with ruff
+    )
+    shutil.copy(APPLICATION, there / "client")
+    return there / "client"
+
+
+def test_an_application_on_a_generated_client_fits_its_types(generated: Path) -> None:
+    strict = {"include": [APPLICATION.name], "typeCheckingMode": "strict", "venvPath": "..", "venv": "environment"}
+    (generated / "pyrightconfig.json").write_text(json.dumps(strict))
+    done = subprocess.run(
+        [SCRIPTS / "basedpyright", "--warnings", "-p", generated], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_application_on_a_generated_client_sends_bots_to_what_a_webhook_told_of(here: Any, generated: Path) -> None:
+    """Webhook, events that changed, page by page, a bot for each by its id: the loop that existing clients have."""
+    [person] = here.sandbox.create_calendars(1, 130, prefix="loop")
+    application = subprocess.Popen(
+        [generated.parent / "environment" / "bin" / "python", APPLICATION.name],
+        cwd=generated,
+        env={"API": here.api_url, "KEY": here.key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert application.stdout is not None
+        assert application.stdout.readline() == "ready\n", application.communicate()
+        calendar = here.follow(person)
+        out, errors = application.communicate(timeout=120)
+    finally:
+        application.kill()
+        application.wait()
+    assert application.returncode == 0, errors
+    did = json.loads(out)
+    shown = {event["id"]: event for event in here.events(calendar)}
+    assert (did["calendar"], did["pages"]) == (calendar, [100, len(shown) - 100])
+    assert did["bots"] == {event: bot["id"] for event in shown for bot in shown[event]["bots"]}
+    assert len(did["bots"]) >= 20
+    assert did["again"].startswith("Deduplication key already in use.")
