@@ -16,7 +16,7 @@ from typing import TypeVar, assert_never
 
 from sqlalchemy.exc import IntegrityError
 
-from calendar_pipeline.bots import plan, queue, ruling, steps, store
+from calendar_pipeline.bots import plan, position, queue, ruling, steps, store
 from calendar_pipeline.bots.plan import Policy
 from calendar_pipeline.bots.port import BotRunner, Down, GivenBack, Kept, Order, Refused, Taken
 from calendar_pipeline.bots.queue import Claimed, Instance, Note
@@ -128,7 +128,7 @@ def linger(bots: Bots, longest: timedelta, *, pause: Callable[[float], None] = t
 def follow(bots: Bots, worked: Worked) -> None:
     """Let rules judge what changed where there are any, and mark the bots of all events that changed."""
     with bots.db.single() as connection:
-        behind = queue.behind(connection, limit=PROJECTS)
+        behind = position.behind(connection, limit=PROJECTS)
     for project, place in behind.items():
         if place.is_ruled:
             worked.news += ruling.judge(bots.db, bots.keyring, project, now=bots.clock(), crash=bots.crash)
@@ -136,8 +136,8 @@ def follow(bots: Bots, worked: Worked) -> None:
             continue
         with bots.db.begin() as connection:
             if place.is_new:
-                queue.begin(connection, project)
-            progress = queue.follow(connection, project, now=bots.clock(), limit=NEWS)
+                position.begin(connection, project)
+            progress = position.follow(connection, project, now=bots.clock(), limit=NEWS)
             bots.crash("followed")
         worked.news += progress.news
 

@@ -76,10 +76,10 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
     )
     def quarantine_empty(pipeline: Pipeline) -> dg.AssetCheckResult:
         """Count what is set aside, by reason."""
-        from calendar_pipeline.ingest import store
+        from calendar_pipeline.ingest import quarantine
 
         with pipeline.database() as db, db.single() as connection:
-            found = store.quarantined_by_reason(connection)
+            found = quarantine.by_reason(connection)
         if not found:
             return dg.AssetCheckResult(passed=True, metadata={"events": 0})
         lines = "\n".join(f"| {reason} | {events} | {calendars} |" for reason, events, calendars in found)

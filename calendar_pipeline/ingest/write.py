@@ -12,7 +12,7 @@ from calendar_pipeline.errors import LeaseLost
 from calendar_pipeline.event import Awkward
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Change, Difference, Told, diff, difference
-from calendar_pipeline.ingest import cadence, plan, store
+from calendar_pipeline.ingest import cadence, plan, quarantine, store
 from calendar_pipeline.ingest import outcome as outcomes
 from calendar_pipeline.ingest.outcome import Counts, Outcome
 from calendar_pipeline.ingest.read import Ingest, Reading
@@ -188,12 +188,12 @@ def _settle(connection: Connection, claimed: Claim, told: Told, *, complete: boo
     """Set awkward events aside, and forget those that are well or gone again."""
     if told.awkward:
         events = [(event, _ascii(event)) for event in told.awkward.values()]
-        store.set_aside(connection, events, project=claimed.project_id, calendar=claimed.id, at=at)
+        quarantine.set_aside(connection, events, project=claimed.project_id, calendar=claimed.id, at=at)
     if complete:
-        store.take_back(connection, claimed.id, list(told.awkward), only_these=False)
+        quarantine.take_back(connection, claimed.id, list(told.awkward), only_these=False)
     else:
-        store.take_back(connection, claimed.id, list(told.named - set(told.awkward)), only_these=True)
-    store.count_quarantined(connection, claimed.id)
+        quarantine.take_back(connection, claimed.id, list(told.named - set(told.awkward)), only_these=True)
+    quarantine.count(connection, claimed.id)
 
 
 def _ascii(event: Awkward) -> str:

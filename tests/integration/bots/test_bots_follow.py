@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from calendar_pipeline.bots import queue
+from calendar_pipeline.bots import position
 from calendar_pipeline.bots.plan import Policy
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import CalendarPatch
@@ -242,7 +242,7 @@ def test_following_costs_what_changed_and_not_what_there_is(site) -> None:
     assert worked.decisions == {"moved": 1}
     cost = site.db.statements - before
     with site.db.single() as conn:
-        assert queue.behind(conn, limit=10) == {}
+        assert position.behind(conn, limit=10) == {}
     assert cost <= 14
     before = site.db.statements
     site.work()
