@@ -11,7 +11,7 @@ from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
 OWNERS = ["team:operators"]
-EXPORTED = ("event_version", "meeting", "calendar_day", "sync_quality")
+EXPORTED = ("event_version", "meeting", "calendar_day", "sync_quality", "bot_outcome", "webhook_quality")
 """What the daily export writes."""
 
 PURGED_AT_ONCE = 200

@@ -18,6 +18,8 @@ class Relation:
     """An aggregate that is another one whenever a month's rows are not what they were, erasures apart."""
 
 
+_ANY_CHANGE = "sum(hashtextextended(t::text, 0)::numeric)"
+
 RELATIONS: Mapping[str, Relation] = {
     relation.name: relation
     for relation in (
@@ -38,6 +40,8 @@ RELATIONS: Mapping[str, Relation] = {
         ),
         Relation(name="sync_run", by="started_at", order="id", mark="max(id)"),
         Relation(name="sync_quality", by="day", order="day, calendar_id", mark="sum(syncs)"),
+        Relation(name="bot_outcome", by="recorded_at", order="event_id, version, bot_id", mark=_ANY_CHANGE),
+        Relation(name="webhook_quality", by="day", order="day, subscription_id", mark=_ANY_CHANGE),
     )
 }
 

@@ -106,6 +106,7 @@ bot_event = Table(
     Column("sub_type", Text),
     Column("details", JSON),
     Index("ix_bot_event_bot", "bot_id", "id"),
+    Index("ix_bot_event_event", "event_id", "event_version", postgresql_where=text("event_id IS NOT NULL")),
     comment="Each decision about a bot, with the reason and the event's version that caused it.",
 )
 
