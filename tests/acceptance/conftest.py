@@ -81,19 +81,45 @@ def installation_environment() -> Callable[[], dict[str, str]]:
     return made
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of what is committed, with changes that are not yet.
+
+    Its .venv is this one's programs and libraries under stamps of its own, so that nothing is downloaded a second
+    time: that the lock files install, a run of `make test` in a fresh clone has shown by the time it comes here.
+    """
+    there = tmp_path_factory.mktemp("clean") / "clone"
+    subprocess.run(["git", "clone", "-q", ROOT, there], check=True)
+    changed = subprocess.run(["git", "diff", "--binary", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+    if changed:
+        subprocess.run(["git", "apply", "--whitespace=nowarn", "-"], cwd=there, input=changed, check=True)
+    (there / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (there / ".venv" / part.name).symlink_to(part)
+    for stamp in (".runtime", ".dev"):
+        (there / ".venv" / stamp).unlink(missing_ok=True)
+        (there / ".venv" / stamp).touch()
+    return there
+
+
 class Installation:
-    """`calendar-pipeline up` on a state directory and ports of its own."""
+    """`calendar-pipeline up` on a state directory and ports of its own, or a command of `root` that starts it."""
 
     until = staticmethod(until)
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, *, root: Path = ROOT, **settings: str) -> None:
+        self._root = root
         self.state = directory / "state"
         self.log = directory / "up.log"
         self.log.touch()
-        self.ports = free_ports(3)
-        self.api_port, self.dagster_port, self.sandbox_port = self.ports
-        self.api_url, self.dagster_url, self.sandbox_url = (f"http://127.0.0.1:{port}" for port in self.ports)
+        self.ports = free_ports(4)
+        self.api_port, self.dagster_port, self.sandbox_port, self.notetaker_port = self.ports
+        self.api_url, self.dagster_url, self.sandbox_url, self.notetaker_url = (
+            f"http://127.0.0.1:{port}" for port in self.ports
+        )
         self.environment = clean_environment(STATE_DIR=str(self.state), **settings)
+        if root != ROOT:
+            self.environment["PYTHONPATH"] = str(root)
         self.groups: set[int] = set()
         self.key = self.ready_line = ""
         self.up: subprocess.Popen[bytes] | None = None
@@ -103,14 +129,15 @@ class Installation:
 
     # -- its life
 
-    def start(self) -> None:
-        """Start, and wait for the line that says that all is ready."""
+    def start(self, *words: str) -> None:
+        """Start, with `words` or as usual, and wait for the line that says that all is ready."""
         self._began = self.log.stat().st_size
-        ports = zip(("--api-port", "--dagster-port", "--sandbox-port"), map(str, self.ports), strict=True)
+        ports = zip(("--api-port", "--dagster-port", "--sandbox-port"), map(str, self.ports[:3]), strict=True)
+        usual = [sys.executable, "-m", "calendar_pipeline.cli", "up", *(word for pair in ports for word in pair)]
         with self.log.open("ab") as log:
             self.up = subprocess.Popen(
-                [sys.executable, "-m", "calendar_pipeline.cli", "up", *(word for pair in ports for word in pair)],
-                cwd=ROOT,
+                words or usual,
+                cwd=self._root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -128,7 +155,7 @@ class Installation:
         return found is not None
 
     def output(self) -> str:
-        """What this start of `up` has printed so far."""
+        """What this start has printed so far."""
         return self.log.read_bytes()[self._began :].decode(errors="replace")
 
     def stop(self) -> int:

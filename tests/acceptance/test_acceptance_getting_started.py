@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,27 +17,6 @@ PAGE = ROOT / "docs" / "getting-started.md"
 def blocks(terminal: str) -> list[str]:
     """The page's commands for a terminal."""
     return re.findall(rf'(?ms)^```sh title="{terminal}"\n(.*?)^```', PAGE.read_text())
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A clone of what is committed, with changes that are not yet.
-
-    Its .venv is this one's programs and libraries under stamps of its own, so that nothing is downloaded a second
-    time: that the lock files install, a run of `make test` in a fresh clone has shown by the time it comes here.
-    """
-    there = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", ROOT, there], check=True)
-    changed = subprocess.run(["git", "diff", "--binary", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
-    if changed:
-        subprocess.run(["git", "apply", "--whitespace=nowarn", "-"], cwd=there, input=changed, check=True)
-    (there / ".venv").mkdir()
-    for part in Path(sys.prefix).iterdir():
-        (there / ".venv" / part.name).symlink_to(part)
-    for stamp in (".runtime", ".dev"):
-        (there / ".venv" / stamp).unlink(missing_ok=True)
-        (there / ".venv" / stamp).touch()
-    return there
 
 
 @pytest.fixture
