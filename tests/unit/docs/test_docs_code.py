@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from standardwebhooks import WebhookVerificationError
 
+from calendar_pipeline.webhooks import sign
 from sandbox.server import running
 
 ROOT = Path(__file__).parents[3]
@@ -55,18 +58,39 @@ FORGERIES = [
 
 @pytest.mark.parametrize("body", BODIES)
 def test_the_python_verifier_takes_what_was_signed(body: bytes) -> None:
-    assert python("consume/webhooks.md", "verify.py")["is_genuine"](SECRET, body, signed(body))
+    assert python("webhooks.md", "verify.py")["is_genuine"](SECRET, body, signed(body))
 
 
 @pytest.mark.parametrize(("body", "signature"), FORGERIES)
 def test_the_python_verifier_refuses_the_rest(body: bytes, signature: str | None) -> None:
-    assert not python("consume/webhooks.md", "verify.py")["is_genuine"](SECRET, body, signature)
+    assert not python("webhooks.md", "verify.py")["is_genuine"](SECRET, body, signature)
+
+
+def test_the_standard_verifier_takes_what_was_signed_and_refuses_the_rest() -> None:
+    received = python("webhooks.md", "standard.py")["received"]
+    body, key = BODIES[1], base64.b64decode(SECRET)
+    headers = standard_headers(key, body)
+    assert received(SECRET, body, headers) == json.loads(body)
+    for forged, told in (
+        (body + b" ", headers),
+        (body, standard_headers(b"another", body)),
+        (body, standard_headers(key, body, age=6 * 60)),
+        (body, {}),
+    ):
+        with pytest.raises(WebhookVerificationError):
+            received(SECRET, forged, told)
+
+
+def standard_headers(key: bytes, body: bytes, *, age: int = 0) -> dict[str, str]:
+    at = int(time.time()) - age
+    signature = sign.standard([key], message="msg_1", timestamp=at, body=body)
+    return {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
 
 
 def test_the_javascript_verifier_agrees_with_it() -> None:
     cases = [(body.decode(), signed(body), True) for body in BODIES]
     cases += [(body.decode(), signature, False) for body, signature in FORGERIES]
-    script = program("consume/webhooks.md", "verify.js") + textwrap.dedent(f"""
+    script = program("webhooks.md", "verify.js") + textwrap.dedent(f"""
         for (const [body, signature, wanted] of {json.dumps(cases)}) {{
           const got = isGenuine({json.dumps(SECRET)}, Buffer.from(body), signature ?? undefined);
           if (got !== wanted) throw new Error(`${{body}} ${{signature}}: ${{got}}`);
