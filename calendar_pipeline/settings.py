@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         default=360, ge=5, description="age at which a calendar is due again whose notifications can be relied on"
     )
     live_runs: int = Field(default=1, ge=0, le=16, description="runs of the live path at work at once; 0: none")
+    live_standby: int = Field(
+        default=1, ge=0, le=16, description="runs of the live path that wait, warm, to take the place of one that dies"
+    )
     live_lifetime_minutes: float = Field(
         default=25.0, gt=0, description="how long a run of the live path works before its successor takes over"
     )

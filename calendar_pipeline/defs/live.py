@@ -1,7 +1,7 @@
 """The live path as Dagster runs: a sensor keeps them going, each hands over to the next.
 
 A live run is warm: it claims what is asked for as it comes, instead of starting a process for each notification. What
-it syncs is materialised like any other sync, a few seconds' worth in one write.
+it syncs is materialised like any other sync, a second's worth in one write.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ NOT_YET_WORKING = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+PERIOD_SECONDS = 5
+"""So often the sensor looks. A run that is killed is succeeded sooner, by one that waits; see `live.run.ALIVE`."""
 START_SECONDS = 90
 """A run of which the database has not heard so long after its launch is dead."""
 
@@ -151,17 +153,23 @@ def _sensor(settings: Settings) -> dg.SensorDefinition:
     @dg.sensor(
         name="live_sensor",
         job_name=JOB,
-        minimum_interval_seconds=5,
+        minimum_interval_seconds=PERIOD_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.live_runs else dg.DefaultSensorStatus.STOPPED,
-        description="Keeps LIVE_RUNS live runs going; each is followed by another before it ends.",
+        description="Keeps LIVE_RUNS live runs at work and LIVE_STANDBY waiting; each is followed before it ends.",
     )
     def live_sensor(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
         from calendar_pipeline.live import plan, store
 
-        places = pipeline.settings().live_runs
+        given = pipeline.settings()
         with pipeline.database() as db, db.single() as connection:
             alive = store.alive(connection)
-        missing = plan.to_start(alive, places=places, starting=_starting(context.instance, {a.run_id for a in alive}))
+            known = store.known(connection)
+        missing = plan.to_start(
+            alive,
+            places=given.live_runs,
+            standby=given.live_standby,
+            starting=_starting(context.instance, known),
+        )
         if not missing:
             return dg.SkipReason(f"{len(alive)} at work or waiting.")
         return dg.SensorResult(run_requests=[dg.RunRequest() for _ in range(missing)])
@@ -169,8 +177,8 @@ def _sensor(settings: Settings) -> dg.SensorDefinition:
     return live_sensor
 
 
-def _starting(instance: dg.DagsterInstance, known: set[str | None]) -> int:
-    """Runs that were launched a moment ago and have not reached the database yet."""
+def _starting(instance: dg.DagsterInstance, known: set[str]) -> int:
+    """Runs that were launched a moment ago and have not reached the database yet. One that died there is known."""
     import time
 
     records = instance.get_run_records(dg.RunsFilter(job_name=JOB, statuses=NOT_YET_WORKING))

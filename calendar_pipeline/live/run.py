@@ -1,7 +1,7 @@
 """A live run: from its start until its successor takes over.
 
-It waits for one of the places, works with all stages at once, and gives sign of life every second. Nothing is held in
-memory that would be missed: whatever it has claimed is free again soon after its death.
+It waits, warm, for one of the places, works with all stages at once, and gives sign of life twice a second. Nothing is
+held in memory that would be missed: whatever it has claimed is free again soon after its death.
 """
 
 import logging
@@ -17,19 +17,17 @@ from calendar_pipeline.db.connect import Database
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.live import store
 from calendar_pipeline.live.plan import HANDOVER
-from calendar_pipeline.live.stage import AWAY, PAUSE, Running, Stage
+from calendar_pipeline.live.stage import AWAY, Running, Stage
 
 log = logging.getLogger(__name__)
 
-BEAT = 1.0
-ALIVE = timedelta(seconds=6)
-"""Without a sign of life for so long a run is dead."""
-LOOK = 0.2
-"""Seconds between looks of a waiting run for a place."""
-PATIENCE = HANDOVER * 3
-"""A run that finds no place for so long is not needed."""
+BEAT = 0.5
+ALIVE = timedelta(seconds=2.5)
+"""Without a sign of life for so long a run is dead. One that is only slow meets its successor, and makes way."""
+LOOK = 0.5
+"""Seconds between looks of a waiting run for a place, and of a working one for an end."""
 DRAIN = 60.0
-PUBLISH = 2.0
+PUBLISH = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class Live:
     lifetime: timedelta
     run_id: str | None = None
     publish: Callable[[Sequence[Outcome]], None] = field(default=lambda _outcomes: None)
-    """Tell of what was done, a few seconds' worth at a time. Called from the thread that runs `work`."""
+    """Tell of what was done, a second's worth at a time. Called from the thread that runs `work`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +61,7 @@ class Worked:
 
 
 def work(live: Live, stop: threading.Event) -> Worked:
-    """Wait for a place, work until the lifetime is over or `stop` is set, and leave; raises what ended a stage."""
+    """Wait for a place, work until replaced, `stop` is set or the lifetime is over; raises what ended a stage."""
     me, worked = uuid.uuid4(), Worked()
     begun = time.monotonic()
     try:
@@ -77,81 +75,96 @@ def work(live: Live, stop: threading.Event) -> Worked:
 
 
 def _wait(live: Live, me: uuid.UUID, stop: threading.Event) -> bool:
-    """Whether we got a place."""
-    begun = beaten = time.monotonic()
-    with live.db.single() as connection:
-        store.join(connection, me, run_id=live.run_id, length=ALIVE)
-    while not stop.is_set() and time.monotonic() - begun < PATIENCE.total_seconds():
-        with live.db.begin() as connection:
-            store.lock(connection)
-            if store.take(connection, me, places=live.places, lifetime=live.lifetime, length=ALIVE):
+    """Whether we got a place. A run that finds none for a whole lifetime ends: its code and settings are old."""
+    begun = time.monotonic()
+    while not stop.is_set() and time.monotonic() - begun < live.lifetime.total_seconds():
+        try:
+            if _take(live, me):
                 return True
-        if time.monotonic() - beaten > BEAT:
-            beaten = time.monotonic()
-            with live.db.single() as connection:
-                store.join(connection, me, run_id=live.run_id, length=ALIVE)
+        except AWAY as error:
+            log.warning("the database is away (%s)", type(error).__name__)
         stop.wait(LOOK)
     return False
+
+
+def _take(live: Live, me: uuid.UUID) -> bool:
+    """Say that we wait, and take a place if there seems to be one; whether we got it."""
+    with live.db.single() as connection:
+        if not store.wait(connection, me, run_id=live.run_id, places=live.places, length=ALIVE, handover=HANDOVER):
+            return False
+    with live.db.begin() as connection:
+        store.lock(connection)
+        return store.take(connection, me, places=live.places, lifetime=live.lifetime, length=ALIVE, handover=HANDOVER)
 
 
 def _work(live: Live, me: uuid.UUID, stop: threading.Event, worked: Worked) -> None:
     begun, cpu, statements = time.monotonic(), time.process_time(), live.db.statements
     ends_at = begun + live.lifetime.total_seconds()
-    ending = threading.Event()
+    ending, replaced = threading.Event(), threading.Event()
+    beating = Running(_beating(live, me, ends_at, replaced), ending)
     running = [Running(stage, ending) for stage in live.stages]
-    published = begun
+    published, untold = begun, list[Outcome]()
     try:
-        while not stop.wait(BEAT):
+        while not stop.wait(LOOK):
             now = time.monotonic()
-            awaited = _beat(live, me, "working", ends_at - now)
             if now - published > PUBLISH:
                 published = now
-                _publish(live, worked)
-            if now >= ends_at or (awaited and now >= ends_at - HANDOVER.total_seconds()):
-                break
-            if any(not one.is_alive for one in running):
+                _publish(live, worked, untold)
+            if now >= ends_at or replaced.is_set() or not all(one.is_alive for one in (beating, *running)):
                 break
     finally:
         ending.set()
-        _beat(live, me, "ending", 0.0)
         try:
             deadline = time.monotonic() + DRAIN
-            for one in running:
+            for one in (beating, *running):
                 one.join(max(0.0, deadline - time.monotonic()))
         finally:
-            _publish(live, worked)
+            _publish(live, worked, untold)
             worked.seconds = time.monotonic() - begun
             worked.cpu = time.process_time() - cpu
             worked.statements = live.db.statements - statements
             worked.database_away = sum(one.away for one in running)
 
 
-def _beat(live: Live, me: uuid.UUID, state: str, left: float) -> bool:
-    """Say that we live; whether a successor waits. A database that is away hears it next time."""
-    try:
+def _beating(live: Live, me: uuid.UUID, ends_at: float, replaced: threading.Event) -> Stage:
+    """Says that we live, whatever the rest of us is busy with; sets `replaced` when others have all places."""
+
+    def beat(state: str) -> bool:
+        left = timedelta(seconds=max(0.0, ends_at - time.monotonic()))
         with live.db.single() as connection:
             return store.beat(
-                connection, me, run_id=live.run_id, state=state, length=ALIVE, left=timedelta(seconds=max(0.0, left))
+                connection, me, run_id=live.run_id, state=state, places=live.places, length=ALIVE, left=left
             )
-    except AWAY as error:
-        log.warning("the database is away (%s)", type(error).__name__)
-        time.sleep(PAUSE)
-        return False
+
+    def loop(stop: threading.Event) -> None:
+        while not stop.is_set():
+            if beat("working"):
+                replaced.set()
+            stop.wait(BEAT)
+        beat("ending")
+
+    return Stage("beat", loop)
 
 
-def _publish(live: Live, worked: Worked) -> None:
-    outcomes: list[Outcome] = []
+def _publish(live: Live, worked: Worked, untold: list[Outcome]) -> None:
+    """Tell of what was done; what a database that is away cannot be told stays `untold` until the next time."""
     try:
         while True:
-            outcomes.append(live.outcomes.get_nowait())
+            outcome = live.outcomes.get_nowait()
+            untold.append(outcome)
+            worked.syncs += 1
+            worked.changed += outcome.changes > 0
+            worked.failed += outcome.is_failure
     except Empty:
         pass
-    if not outcomes:
+    if not untold:
         return
-    worked.syncs += len(outcomes)
-    worked.changed += sum(outcome.changes > 0 for outcome in outcomes)
-    worked.failed += sum(outcome.is_failure for outcome in outcomes)
-    live.publish(outcomes)
+    try:
+        live.publish(untold)
+    except AWAY as error:
+        log.warning("%d syncs are told of later: the database is away (%s)", len(untold), type(error).__name__)
+    else:
+        untold.clear()
 
 
 def _leave(live: Live, me: uuid.UUID) -> None:

@@ -10,17 +10,32 @@ from sqlalchemy.engine import Connection
 LOCK = 0x4C495645
 """Advisory lock under which runs take their places; any constant of our own ("LIVE")."""
 
-_JOIN = sa.text("""
+_HAS_ROOM = """:places > (SELECT count(*) FROM live_run other
+                         WHERE other.state = 'working' AND other.beat_until > clock_timestamp()
+                           AND other.retires_at > clock_timestamp() + :handover)"""
+"""A run that retires soon can be succeeded while it still works."""
+
+_WAIT = sa.text(f"""
     WITH dead AS (DELETE FROM live_run WHERE beat_until < clock_timestamp() - interval '10 minutes')
     INSERT INTO live_run (id, run_id, state, beat_until)
     VALUES (:id, :run_id, 'waiting', clock_timestamp() + :length)
     ON CONFLICT (id) DO UPDATE SET beat_until = excluded.beat_until
+    RETURNING {_HAS_ROOM}
 """)
 
 
-def join(connection: Connection, me: uuid.UUID, *, run_id: str | None, length: timedelta) -> None:
-    """Be known as waiting for a place."""
-    connection.execute(_JOIN, {"id": me, "run_id": run_id, "length": length})
+def wait(
+    connection: Connection,
+    me: uuid.UUID,
+    *,
+    run_id: str | None,
+    places: int,
+    length: timedelta,
+    handover: timedelta,
+) -> bool:
+    """Be known for `length` as waiting for a place; whether one seems to be free."""
+    parameters = {"id": me, "run_id": run_id, "places": places, "length": length, "handover": handover}
+    return bool(connection.execute(_WAIT, parameters).scalar_one())
 
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(:key)")
@@ -31,17 +46,24 @@ def lock(connection: Connection) -> None:
     connection.execute(_LOCK, {"key": LOCK})
 
 
-_TAKE = sa.text("""
+_TAKE = sa.text(f"""
     UPDATE live_run
     SET state = 'working', retires_at = clock_timestamp() + :lifetime, beat_until = clock_timestamp() + :length
-    WHERE id = :id AND :places > (SELECT count(*) FROM live_run other
-                                  WHERE other.state = 'working' AND other.beat_until > clock_timestamp())
+    WHERE id = :id AND {_HAS_ROOM}
 """)
 
 
-def take(connection: Connection, me: uuid.UUID, *, places: int, lifetime: timedelta, length: timedelta) -> bool:
-    """Take one of `places`, if one is free. The caller holds `lock`."""
-    parameters = {"id": me, "places": places, "lifetime": lifetime, "length": length}
+def take(
+    connection: Connection,
+    me: uuid.UUID,
+    *,
+    places: int,
+    lifetime: timedelta,
+    length: timedelta,
+    handover: timedelta,
+) -> bool:
+    """Take one of `places`, if one is free or its run retires within `handover`. The caller holds `lock`."""
+    parameters = {"id": me, "places": places, "lifetime": lifetime, "length": length, "handover": handover}
     return connection.execute(_TAKE, parameters).rowcount == 1
 
 
@@ -49,16 +71,24 @@ _BEAT = sa.text("""
     INSERT INTO live_run (id, run_id, state, beat_until, retires_at)
     VALUES (:id, :run_id, :state, clock_timestamp() + :length, clock_timestamp() + :left)
     ON CONFLICT (id) DO UPDATE SET beat_until = excluded.beat_until, state = excluded.state
-    RETURNING EXISTS (SELECT FROM live_run other WHERE other.state = 'waiting'
-                          AND other.beat_until > clock_timestamp())
+    RETURNING :places <= (SELECT count(*) FROM live_run other
+                          WHERE other.state = 'working' AND other.beat_until > clock_timestamp()
+                            AND (other.retires_at, other.id) > (live_run.retires_at, live_run.id))
 """)
 
 
 def beat(
-    connection: Connection, me: uuid.UUID, *, run_id: str | None, state: str, length: timedelta, left: timedelta
+    connection: Connection,
+    me: uuid.UUID,
+    *,
+    run_id: str | None,
+    state: str,
+    places: int,
+    length: timedelta,
+    left: timedelta,
 ) -> bool:
-    """Say that we live; whether a successor is waiting."""
-    parameters = {"id": me, "run_id": run_id, "state": state, "length": length, "left": left}
+    """Say that we live; whether others who stay longer have all `places`. So two never both make way for each other."""
+    parameters = {"id": me, "run_id": run_id, "state": state, "places": places, "length": length, "left": left}
     return bool(connection.execute(_BEAT, parameters).scalar_one())
 
 
@@ -92,6 +122,14 @@ class Alive:
 def alive(connection: Connection) -> list[Alive]:
     """All that live."""
     return [Alive(**row) for row in connection.execute(_ALIVE).mappings()]
+
+
+_KNOWN = sa.text("SELECT run_id FROM live_run WHERE run_id IS NOT NULL")
+
+
+def known(connection: Connection) -> set[str]:
+    """Dagster runs that have waited or worked here, those that died in the last minutes included."""
+    return set(connection.execute(_KNOWN).scalars())
 
 
 _WORKS = sa.text("SELECT EXISTS (SELECT FROM live_run WHERE state = 'working' AND beat_until > clock_timestamp())")

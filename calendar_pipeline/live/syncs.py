@@ -17,9 +17,9 @@ from calendar_pipeline.live.stage import AWAY, PAUSE, Stage
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=45)
+LEASE = timedelta(seconds=15)
 """A live run that dies holds up its calendars for so long; one that lives renews."""
-RENEW = 15.0
+RENEW = 4.0
 
 
 class Syncs:
@@ -99,4 +99,3 @@ class Syncs:
             if self._under_way:
                 self._news.wait(self._every)
                 self._news.clear()
-        self._pool.shutdown()

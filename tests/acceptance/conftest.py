@@ -72,11 +72,11 @@ def free_ports(count: int) -> list[int]:
 
 @pytest.fixture
 def installation_environment() -> Callable[[], dict[str, str]]:
-    """A clean environment with free ports for an installation that a test starts by itself."""
+    """A clean environment with free ports for an installation that a test starts by itself, without a live standby."""
 
     def made() -> dict[str, str]:
         ports = zip(("API_PORT", "DAGSTER_PORT", "SANDBOX_PORT"), map(str, free_ports(3)), strict=True)
-        return clean_environment(**dict(ports))
+        return clean_environment(LIVE_STANDBY="0", **dict(ports))
 
     return made
 

@@ -87,7 +87,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(new_installation: Callable[..., Any]) -> Site:
-    installation = new_installation(SYNC_LEASE_SECONDS=str(LEASE_SECONDS), SYNC_THREADS="4")
+    installation = new_installation(SYNC_LEASE_SECONDS=str(LEASE_SECONDS), SYNC_THREADS="4", LIVE_STANDBY="0")
     installation.start()
     site = Site(installation)
     site.follow_crowd()

@@ -68,7 +68,7 @@ def node_says(cases: list[Delivery]) -> list[bool]:
 
 @pytest.fixture(scope="module")
 def here(new_installation: Callable[..., Any]) -> Any:
-    installation = new_installation()
+    installation = new_installation(LIVE_STANDBY="0")
     installation.start()
     return installation
 

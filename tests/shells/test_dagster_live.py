@@ -9,7 +9,9 @@ import sqlalchemy as sa
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.definitions import defs as load
+from calendar_pipeline.defs import live
 from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.live import run
 from calendar_pipeline.secrets.keyring import generate
 
 
@@ -97,3 +99,42 @@ def test_a_calendar_without_a_channel_turns_the_channels_yellow(db: Database, ca
         connection.execute(sa.text("UPDATE notification_channel SET expires_at = now() + interval '11 hours'"))
     told = alive(public_base_url="https://calendars.example.com")
     assert (told.passed, told.metadata["expiring"].value) == (False, 1)
+
+
+def test_a_dead_run_is_noticed_and_its_place_taken_within_the_sensors_period() -> None:
+    """By the one that waits, warm: nothing has to be started first."""
+    assert run.ALIVE.total_seconds() + run.LOOK < live.PERIOD_SECONDS
+
+
+def test_the_sensor_starts_what_is_missing_and_waits_for_what_is_starting_but_not_for_the_dead(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    """Dagster takes a killed run for a started one until its monitor has looked; the database knows better."""
+    sensor, job = repository.get_sensor_def("live_sensor"), repository.get_job(live.JOB)
+    launched: list[str] = []
+
+    def tick() -> int:
+        context = dg.build_sensor_context(
+            instance=instance, repository_def=repository, resources={"pipeline": Pipeline()}
+        )
+        asked = sensor.evaluate_tick(context).run_requests or []
+        launched.extend(instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED).run_id for _ in asked)
+        return len(asked)
+
+    def heard(run_id: str, state: str, *, seconds: int) -> None:
+        with db.begin() as connection:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO live_run (id, run_id, state, beat_until, retires_at) VALUES (gen_random_uuid(), :run, "
+                    ":state, now() + make_interval(secs => :seconds), now() + interval '1 hour')"
+                ),
+                {"run": run_id, "state": state, "seconds": seconds},
+            )
+
+    assert tick() == 2, "one to work, one to wait"
+    assert tick() == 0, "they are starting"
+    heard(launched[0], "working", seconds=-1)
+    heard(launched[1], "working", seconds=60)
+    assert tick() == 1, "the first one was killed, and the second took its place"
+    heard(launched[2], "waiting", seconds=60)
+    assert tick() == 0
