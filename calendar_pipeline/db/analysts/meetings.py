@@ -8,7 +8,7 @@ MEETING = View(
     columns={
         "project_id": "the tenant",
         "ical_uid": "the iCalendar UID, which all copies share; else the provider's id of the event",
-        "occurrence_at": "which occurrence of a series: where it stood before it was moved",
+        "occurrence_at": "which occurrence of a series: where it stood before it was moved; null: no series",
         "calendars": "how many of the project's calendars have it",
         "calendar_ids": "these calendars",
         "event_ids": "the copies, in the order of calendar_ids",
@@ -27,8 +27,10 @@ MEETING = View(
         "first_recorded_at": "when the first copy was recorded",
         "last_changed_at": "when a copy last changed",
     },
+    # Copies of a single meeting may stand at different times, so only of a series the time says which is meant. Who is
+    # invited to one occurrence alone may have it without its series.
     query="""
-        SELECT project_id, COALESCE(ical_uid, provider_event_id), COALESCE(original_starts_at, starts_at),
+        SELECT project_id, uid, CASE WHEN is_series THEN COALESCE(original_starts_at, starts_at) END AS occurrence_at,
                count(DISTINCT calendar_id),
                array_agg(calendar_id ORDER BY calendar_id, id), array_agg(id ORDER BY calendar_id, id),
                (array_agg(title ORDER BY updated_at DESC, id))[1],
@@ -44,8 +46,12 @@ MEETING = View(
                max(version),
                count(DISTINCT (starts_at, ends_at)) = 1,
                min(created_at), max(updated_at)
-        FROM calendar_event
-        WHERE NOT is_deleted
-        GROUP BY project_id, COALESCE(ical_uid, provider_event_id), COALESCE(original_starts_at, starts_at)
+        FROM (
+            SELECT *, COALESCE(ical_uid, provider_event_id) AS uid,
+                   bool_or(series_id IS NOT NULL OR original_starts_at IS NOT NULL)
+                   OVER (PARTITION BY project_id, COALESCE(ical_uid, provider_event_id)) AS is_series
+            FROM calendar_event WHERE NOT is_deleted
+        ) AS copy
+        GROUP BY project_id, uid, occurrence_at
     """,
 )

@@ -135,6 +135,29 @@ def test_copies_that_differ_in_time_are_told(record: Any) -> None:
     assert (found["copies_agree"], found["starts_at"], found["versions"]) == (False, MONDAY + HOUR, 2)
 
 
+def test_copies_of_a_single_meeting_are_one_wherever_each_was_moved(record: Any) -> None:
+    for calendar in ("c", "d"):
+        record.calendar(calendar)
+        record.write(f"evt_{calendar}", calendar=calendar, at=MONDAY, ical_uid="same")
+    record.write("evt_d", calendar="d", at=MONDAY + HOUR, starts_at=MONDAY + HOUR, ical_uid="same")
+    found = record.one("SELECT * FROM meeting")
+    assert (found["calendars"], found["copies_agree"], found["occurrence_at"]) == (2, False, None)
+
+
+def test_an_occurrence_without_its_series_is_the_same_meeting(record: Any) -> None:
+    for calendar in ("c", "d"):
+        record.calendar(calendar)
+    series = {"ical_uid": "same", "series_id": "s", "calendar": "c", "at": MONDAY}
+    for day in range(2):
+        start = MONDAY + timedelta(days=day)
+        record.write(f"evt_{day}", starts_at=start, original_starts_at=start, **series)
+    record.write("alone", calendar="d", at=MONDAY, ical_uid="same", starts_at=MONDAY + timedelta(days=1))
+    assert record.rows("SELECT occurrence_at, calendars FROM meeting ORDER BY 1") == [
+        (MONDAY, 1),
+        (MONDAY + timedelta(days=1), 2),
+    ]
+
+
 def test_a_day_is_the_calendars_and_overlaps_count_once(record: Any) -> None:
     record.calendar("c", zone="Asia/Tokyo")  # nine hours ahead of UTC
     at = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)  # 23:30 in Tokyo

@@ -1,0 +1,1 @@
+"""Pictures of a record, for the documentation: `make gallery`."""
