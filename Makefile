@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: up example test check docs screens machine lock soak bench bench-history bench-fleet clean
+.PHONY: up example test check docs screens gallery machine lock soak bench bench-history bench-fleet clean
 
 up: $(VENV)/.runtime
 	$(BIN)/calendar-pipeline up $(ARGS)
@@ -41,6 +41,10 @@ docs: $(VENV)/.dev
 # The pictures in the documentation, made anew by the browser tests.
 screens: $(VENV)/.dev machine
 	SCREENS=docs/images $(BIN)/python -m pytest -n0 tests/browser
+
+# The pictures of the record in the documentation, drawn anew. A test holds that they are current.
+gallery: $(VENV)/.dev
+	$(BIN)/python -m gallery docs/images/gallery
 
 # What the tests need of the machine: Chromium, which the browser tests drive, and systemd's own check of units.
 machine:
