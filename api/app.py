@@ -64,7 +64,7 @@ def create_app(
                 [*event_versions.HANDLERS, *calendar_status.HANDLERS, *api_keys.HANDLERS, *webhooks.HANDLERS],
                 opt=own.OPT,
             ),
-            *connect.HANDLERS,
+            connect.PAGES,
             Router(path="", route_handlers=pushes.HANDLERS, dependencies=pushes.DEPENDENCIES),
             *runner_reports.HANDLERS,
             *metrics.HANDLERS,
@@ -115,6 +115,7 @@ def _lifespan(
             limits=Limits(
                 keys_per_minute=settings.api_key_requests_per_minute,
                 strangers_per_minute=settings.api_stranger_requests_per_minute,
+                visitors_per_minute=settings.connect_visits_per_minute,
             ),
             keyring_was_given=keyring is not None,
         )

@@ -1,8 +1,9 @@
 """How often one may ask. Token buckets: a full bucket is a minute's worth, and it fills evenly.
 
-The budget for creating things is one per project, shared by all processes, since it stands in the database. Those of
-keys and of addresses without a good key are in this process's memory: they keep one client from taking a process for
-itself, and cost nothing. With several processes each grants them once (docs/decisions/0022-rate-limits.md).
+The budgets for creating things are one per project, shared by all processes, since they stand in the database. Those of
+keys, of addresses without a good key and of visitors of pages are in this process's memory: they keep one client from
+taking a process for itself, and cost nothing. With several processes each grants them once
+(docs/decisions/0022-rate-limits.md).
 """
 
 import math
@@ -11,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from api import problems
 from calendar_pipeline.db.connect import Database
@@ -49,9 +51,10 @@ class Buckets:
 class Limits:
     """The buckets of this process."""
 
-    def __init__(self, *, keys_per_minute: int, strangers_per_minute: int) -> None:
+    def __init__(self, *, keys_per_minute: int, strangers_per_minute: int, visitors_per_minute: int) -> None:
         self.keys = Buckets(per_minute=keys_per_minute)
         self.strangers = Buckets(per_minute=strangers_per_minute)
+        self.visitors = Buckets(per_minute=visitors_per_minute)
 
 
 def of_key(limits: Limits, key: Key) -> None:
@@ -62,14 +65,33 @@ def of_key(limits: Limits, key: Key) -> None:
 
 def of_stranger(limits: Limits, host: str) -> None:
     """Count a request without a good key; raises a 429 problem."""
-    if wait := limits.strangers.take(host):
+    if wait := limits.strangers.take(neighbourhood(host)):
         raise throttled(wait)
 
 
-def of_creation(db: Database, project_id: str, *, per_minute: int) -> None:
-    """Take from the project's budget for creating calendars and bots; raises a 429 problem."""
+def of_visitor(limits: Limits, host: str) -> None:
+    """Count a request of a page; raises a 429 problem."""
+    if wait := limits.visitors.take(neighbourhood(host)):
+        raise throttled(wait)
+
+
+def neighbourhood(host: str) -> str:
+    """Whom an address is counted with: of IPv6 its /64, since every customer has one, and in it 2^64 addresses."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return host
+    if address.ipv4_mapped is not None:  # as a socket for both families has it
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, 64), strict=False))
+
+
+def of_creation(db: Database, budget: str, project_id: str, *, per_minute: int) -> None:
+    """Take from one of the project's budgets for creating things; raises a 429 problem."""
     with db.single() as conn:
-        wait = shared.take(conn, f"post {project_id}", per_minute=per_minute)
+        wait = shared.take(conn, f"{budget} {project_id}", per_minute=per_minute)
     if wait > timedelta():
         raise throttled(wait.total_seconds())
 

@@ -25,8 +25,8 @@ from calendar_pipeline.projects.idempotency import Answered, Busy, Mismatch, Our
 log = logging.getLogger(__name__)
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-BUDGETED = frozenset({"/api/v1/calendars", "/api/v1/bots"})
-"""POSTs to these share the project's budget."""
+BUDGETED = {"/api/v1/calendars": "post", "/api/v1/bots": "post", "/api/v1/connect_links": "link"}
+"""POSTs to these take from a budget of the project: the contract has one for calendars and bots together."""
 
 HEADER = "idempotency-key"
 LONGEST = 255
@@ -66,8 +66,9 @@ def _begin(request: Request[Any, Any, Any], key: str | None, fingerprint: bytes)
     scope = cast(dict[str, Any], request.scope)
     service, holder = services.of(request), auth.key_of(request)
     ours: Ours | None = None
-    if scope["method"] == "POST" and scope["path_template"] in BUDGETED:
-        limits.of_creation(service.db, holder.project_id, per_minute=service.settings.project_posts_per_minute)
+    if scope["method"] == "POST" and (budget := BUDGETED.get(scope["path_template"])):
+        each = service.settings.project_posts_per_minute
+        limits.of_creation(service.db, budget, holder.project_id, per_minute=each)
     now = service.clock()
     with service.db.single() as conn:
         if key is not None:

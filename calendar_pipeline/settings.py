@@ -39,13 +39,18 @@ class Settings(BaseSettings):
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on")
     project_posts_per_minute: int = Field(
-        default=3000, ge=1, description="POSTs to /calendars and /bots of one project, over all API processes"
+        default=3000,
+        ge=1,
+        description="POSTs to /calendars and /bots of one project, over all API processes; as many to /connect_links",
     )
     api_key_requests_per_minute: int = Field(
         default=30_000, ge=1, description="requests with one API key, for each API process"
     )
     api_stranger_requests_per_minute: int = Field(
         default=600, ge=1, description="requests without a good API key from one address, for each API process"
+    )
+    connect_visits_per_minute: int = Field(
+        default=120, ge=1, description="visits of hosted connect's pages from one address, for each API process"
     )
     dagster_host: str = Field(default="127.0.0.1", description="address the Dagster UI listens on")
     dagster_port: int = Field(default=3000, ge=0, le=65535, description="port the Dagster UI listens on")

@@ -1,5 +1,6 @@
 """Pages for people: hosted connect's. Everything in them is escaped; they load nothing foreign and run no code."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 
@@ -27,14 +28,17 @@ def style() -> bytes:
     return resources.files("api.pages").joinpath("style.css").read_bytes()
 
 
-def page(template: str, *, status: int = 200, forms_to: str = "", **values: object) -> Response[bytes]:
+def page(
+    template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, forms_to: str = "", **values: object
+) -> Response[bytes]:
     """A page that no other page can embed, and that tells nobody where the browser came from.
 
     `forms_to`: the origin that answering a form may redirect to; browsers hold redirects to the policy, too.
     """
     text = _environment().get_template(template).render(style_path=STYLE_PATH, **values)
-    headers = {
+    every = {
         "content-security-policy": POLICY.format(forms=f" {forms_to}" if forms_to else ""),
         "referrer-policy": "no-referrer",
     }
-    return Response(content=text.encode(), status_code=status, headers=headers, media_type=MediaType.HTML)
+    given = {**(headers or {}), **every}
+    return Response(content=text.encode(), status_code=status, headers=given, media_type=MediaType.HTML)

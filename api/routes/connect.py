@@ -7,12 +7,12 @@ that a provider or a query sent, and neither codes nor tokens are ever logged.
 from dataclasses import dataclass
 from typing import Any, cast
 
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Request, Response, Router, get, post
 from litestar.datastructures import Cookie as SetCookie
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 
-from api import auth, body, methods, pages, problems, responses, services, validation
+from api import auth, body, limits, methods, pages, problems, responses, services, validation, writes
 from api.body import Posted
 from api.validation import Field, Invalid
 from calendar_pipeline.calendars.model import PLATFORMS
@@ -110,6 +110,17 @@ SAID: dict[Trouble, Said] = {
 }
 
 
+WRONG: dict[int, tuple[str, str]] = {
+    429: ("Too many visits from your network", "Nothing is lost: wait a moment, then load this page again."),
+    503: ("This does not work just now", "Nothing was connected. Wait a minute, then load this page again."),
+}
+OUR_FAULT = (
+    "Something went wrong here",
+    "Go back and connect once more. If it happens again, tell the application's support.",
+)
+NO_PAGE = "There is no such page", "Go back to the application and connect from there."
+
+
 @post(LINKS_PATH, sync_to_thread=True, opt={"scope": "calendars:write"})
 def create_connect_link(request: Request[Any, Any, Any], posted: NamedDependency[Posted]) -> Response[bytes]:
     """A one-time link for one person's browser."""
@@ -156,6 +167,7 @@ def callback(request: Request[Any, Any, Any], platform: FromPath[str]) -> Respon
         code=query.get("code"),
         error=query.get("error"),
         cookies=request.cookies,
+        request_id=_request_id(request),
     )
     match result:
         case Picking(flow=flow, token=token):
@@ -181,7 +193,11 @@ def pick(request: Request[Any, Any, Any], platform: FromPath[str], posted: Named
     """The person picked a calendar, and is sent back to the application."""
     given = cast("dict[str, object]", posted.data) if posted.is_form else {}
     result = services.of(request).connector.pick(
-        _platform(platform), str(given.get("token", "")), str(given.get("calendar", "")), request.cookies
+        _platform(platform),
+        str(given.get("token", "")),
+        str(given.get("calendar", "")),
+        cookies=request.cookies,
+        request_id=_request_id(request),
     )
     return _back(request, result) if isinstance(result, Done) else _trouble(result)
 
@@ -231,6 +247,10 @@ def _only_get(request: Request[Any, Any, Any]) -> None:
         raise problems.not_allowed("HEAD", PAGE_ONLY)
 
 
+def _request_id(request: Request[Any, Any, Any]) -> str:
+    return str(cast("dict[str, Any]", request.scope)[writes.REQUEST_ID])
+
+
 def _redirect(location: str) -> Response[bytes]:
     headers = {"location": location, "referrer-policy": "no-referrer"}
     return Response(content=b"", status_code=303, headers=headers, media_type=MediaType.TEXT)
@@ -269,15 +289,45 @@ def _trouble(refused: Refused) -> Response[bytes]:
     )
 
 
+def limit(request: Request[Any, Any, Any]) -> None:
+    """Litestar's hook before a page: no address takes a process, or the database, for itself."""
+    if request.url.path != pages.STYLE_PATH:
+        limits.of_visitor(services.of(request).limits, request.client.host if request.client else "-")
+
+
+def in_words(request: Request[Any, Any, Any], exception: Exception) -> Response[bytes]:
+    """What goes wrong where people are is said on a page; status and headers are those of the API."""
+    answer = problems.answer(request, exception)
+    status = answer.status_code or 500
+    title, text = WRONG.get(status, NO_PAGE if status < 500 else OUR_FAULT)
+    return pages.page(
+        "trouble.html",
+        status=status,
+        headers=answer.headers,
+        title=title,
+        text=text,
+        detail=None,
+        project=None,
+        provider=None,
+        again=None,
+        back=None,
+    )
+
+
 API_HANDLERS = [methods.others(LINKS_PATH, FORM_ONLY), create_connect_link]
 
-HANDLERS = [
-    methods.others(BEGIN_PATH, PAGE_ONLY),
-    methods.others(CALLBACK_PATH, PAGE_ONLY),
-    methods.others(PICK_PATH, FORM_ONLY),
-    methods.others(pages.STYLE_PATH, methods.READ_ONLY),
-    begin,
-    callback,
-    pick,
-    style,
-]
+PAGES = Router(
+    path="",
+    route_handlers=[
+        methods.others(BEGIN_PATH, PAGE_ONLY),
+        methods.others(CALLBACK_PATH, PAGE_ONLY),
+        methods.others(PICK_PATH, FORM_ONLY),
+        methods.others(pages.STYLE_PATH, methods.READ_ONLY),
+        begin,
+        callback,
+        pick,
+        style,
+    ],
+    before_request=limit,
+    exception_handlers={Exception: in_words},
+)

@@ -30,6 +30,7 @@ from calendar_pipeline.errors import (
     TryLater,
 )
 from calendar_pipeline.event import Platform
+from calendar_pipeline.projects import audit
 from calendar_pipeline.providers.consent import Account, Application, Consent, ConsentProvider
 from calendar_pipeline.providers.port import Meter
 from calendar_pipeline.providers.registry import consents
@@ -177,9 +178,19 @@ class Connector:
         return Begun(location=location, cookie=cookie)
 
     def answer(
-        self, platform: Platform, state: str, *, code: str | None, error: str | None, cookies: Mapping[str, str]
+        self,
+        platform: Platform,
+        state: str,
+        *,
+        code: str | None,
+        error: str | None,
+        cookies: Mapping[str, str],
+        request_id: str,
     ) -> Picking | Done | Refused:
-        """The provider sent the browser back. The state is used up whatever comes of it, but only by this browser."""
+        """The provider sent the browser back. The state is used up whatever comes of it, but only by this browser.
+
+        What came of it stands in the project's audit log, under `request_id`.
+        """
         flow = self._take(platform, state, "asked", "answered", cookies)
         if isinstance(flow, Refused):
             return flow
@@ -191,15 +202,17 @@ class Connector:
                 if (target := store.target(conn, flow.project_id, flow.request)) is not None:
                     refresh_token = consent.refresh_token or ""
                     self._reconnect(conn, flow, target, consent.account, refresh_token)
-                    return self._done(conn, flow, target)
+                    return self._done(conn, flow, target, "reconnected", request_id=request_id)
             return self._ask_which(flow, consent)
         except NotFound:
-            return self._refused(flow, _Stop("calendar_gone"))
+            return self._refused(flow, _Stop("calendar_gone"), request_id=request_id)
         except _Stop as stop:
-            return self._refused(flow, stop)
+            return self._refused(flow, stop, request_id=request_id)
 
-    def pick(self, platform: Platform, token: str, choice: str, cookies: Mapping[str, str]) -> Done | Refused:
-        """The person picked a calendar of the account."""
+    def pick(
+        self, platform: Platform, token: str, choice: str, *, cookies: Mapping[str, str], request_id: str
+    ) -> Done | Refused:
+        """The person picked a calendar of the account; told in the audit log as `answer` is."""
         flow = self._take(platform, token, "granted", "answered", cookies)
         if isinstance(flow, Refused):
             return flow
@@ -219,7 +232,7 @@ class Connector:
                 metadata=flow.request.metadata,
                 deduplication_key=flow.request.deduplication_key,
             )
-            now = self._clock()
+            now, did = self._clock(), "created"
             with self._db.begin() as conn:
                 try:
                     made = calendars.create(conn, self._keyring, flow.project_id, new, now=now).id
@@ -228,11 +241,11 @@ class Connector:
                     found = store.target(conn, flow.project_id, flow.request)
                     if found is None:
                         raise _Stop("calendar_gone") from None
-                    made = found
+                    made, did = found, "reconnected"
                     self._reconnect(conn, flow, made, flow.account, refresh_token)
-                return self._done(conn, flow, made)
+                return self._done(conn, flow, made, did, request_id=request_id)
         except _Stop as stop:
-            return self._refused(flow, stop)
+            return self._refused(flow, stop, request_id=request_id)
 
     # -- parts of the steps
 
@@ -313,14 +326,16 @@ class Connector:
         calendars.patch(conn, self._keyring, flow.project_id, calendar_id, change, now=now)
         store.note_account(conn, flow.project_id, calendar_id, account, now=now)
 
-    def _done(self, conn: Connection, flow: Flow, calendar_id: str) -> Done:
+    def _done(self, conn: Connection, flow: Flow, calendar_id: str, did: str, *, request_id: str) -> Done:
         store.end(conn, flow.id)
+        self._note(conn, flow, f"calendar {did}", subject=calendar_id, request_id=request_id)
         location = plan.back(flow.request.return_url, state=flow.request.return_state, calendar_id=calendar_id)
         return Done(location=location, cookie=plan.cookie_name(flow.id, self._base_url))
 
-    def _refused(self, flow: Flow, stop: _Stop) -> Refused:
+    def _refused(self, flow: Flow, stop: _Stop, *, request_id: str) -> Refused:
         again = None
         with self._db.begin() as conn:
+            self._note(conn, flow, f"refused: {stop.trouble}", subject=flow.request.calendar_id, request_id=request_id)
             if stop.trouble in FINAL:
                 store.end(conn, flow.id)
             else:
@@ -328,6 +343,17 @@ class Connector:
                 store.offer_again(conn, flow.id, token=link, until=self._clock() + LIFE)
                 again = _path(flow.request.platform, link)
         return Refused(trouble=stop.trouble, flow=flow, again=again, account=stop.account, expected=stop.expected)
+
+    def _note(self, conn: Connection, flow: Flow, what: str, *, subject: str | None, request_id: str) -> None:
+        audit.by_person(
+            conn,
+            flow.project_id,
+            application=flow.application_id,
+            action=f"connect {flow.request.platform}: {what}",
+            subject=subject,
+            request_id=request_id,
+            at=self._clock(),
+        )
 
     def _stopped(self, flow: Flow, error: ProviderError) -> _Stop:
         """What a provider's refusal means for the person; operators find its machine code in the log."""

@@ -30,7 +30,8 @@ class Entry:
     subject: str | None
     request_id: str
     status: int | None
-    """Of the answer, 0 for a command that did it; None if none was recorded, so it may or may not have been done."""
+    """Of the answer, 0 where the action says itself what was done; None if none was recorded, so it may or may not have
+    been done."""
 
 
 def asked(
@@ -84,9 +85,26 @@ def answered(
 
 def by_command(conn: Connection, project_id: str, *, action: str, subject: str | None, at: datetime) -> None:
     """Note a write by a command, in the transaction that does it: two rows as for a request, with status 0."""
-    request_id = ids.new("req")
-    asked(conn, project_id, actor=CLI, action=action, subject=subject, request_id=request_id, at=at)
-    answered(conn, project_id, actor=CLI, action=action, subject=subject, request_id=request_id, status=0, at=at)
+    _both(conn, project_id, actor=CLI, action=action, subject=subject, request_id=ids.new("req"), at=at)
+
+
+def by_person(
+    conn: Connection,
+    project_id: str,
+    *,
+    application: str,
+    action: str,
+    subject: str | None,
+    request_id: str,
+    at: datetime,
+) -> None:
+    """Note what came of a person's visit, in the transaction of it; the actor is the OAuth application."""
+    _both(conn, project_id, actor=application, action=action, subject=subject, request_id=request_id, at=at)
+
+
+def _both(conn: Connection, project_id: str, *, at: datetime, **entry: Any) -> None:
+    asked(conn, project_id, **entry, at=at)
+    answered(conn, project_id, **entry, status=0, at=at)
 
 
 _ENTRIES = sa.text("""

@@ -1,13 +1,17 @@
-"""What hosted connect needs of a provider: ask a person, redeem the answer, list the account's calendars. Pure."""
+"""What hosted connect needs of a provider: ask a person, redeem the answer, list the account's calendars. Pure.
+
+The port, and the halves of the authorization-code flow that are the same everywhere (RFC 6749, 4.1; RFC 7636).
+"""
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlencode
 
-from calendar_pipeline.errors import ContractBroken
+from calendar_pipeline.errors import ContractBroken, TryLater
 from calendar_pipeline.event import Platform
 from calendar_pipeline.providers.json_values import Json, as_object
 from calendar_pipeline.providers.port import Meter
@@ -75,6 +79,53 @@ class ConsentProvider(Protocol):
 
 MOST_CHOICES = 1000
 """Calendars of one account that are offered."""
+
+FORM: Mapping[str, str] = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+"""Headers of a request to a token endpoint."""
+
+
+def asking(
+    application: Application, *, state: str, challenge: str, login_hint: str | None, **more: str
+) -> dict[str, str]:
+    """What the browser carries to the authorize address; `more` is the provider's own."""
+    hint = {} if login_hint is None else {"login_hint": login_hint}
+    return {
+        "client_id": application.client_id,
+        "redirect_uri": application.redirect_uri,
+        "response_type": "code",
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        **more,
+        **hint,
+    }
+
+
+def redeeming(application: Application, code: str, verifier: str) -> str:
+    """The body of the request that redeems `code`."""
+    return urlencode(
+        {
+            "grant_type": "authorization_code",
+            "code": code,
+            "client_id": application.client_id,
+            "client_secret": application.client_secret,
+            "redirect_uri": application.redirect_uri,
+            "code_verifier": verifier,
+        }
+    )
+
+
+def read_object(body: bytes) -> Json:
+    """An answer's JSON object; raises TryLater for what is no JSON, as proxies on the way send it."""
+    try:
+        return as_object(json.loads(body))
+    except (ValueError, RecursionError):
+        raise TryLater("not_json") from None
+
+
+def main_first(choices: Sequence[Choice]) -> Sequence[Choice]:
+    """In the order in which people look for them."""
+    return sorted(choices, key=lambda one: (not one.is_primary, one.name.casefold(), one.id))
 
 
 def id_token_claims(token: object, *, audience: str, issuers: tuple[str, ...], now: datetime) -> Json:

@@ -3,17 +3,17 @@
 Sources: "Using OAuth 2.0 for web server applications"; Calendar API, CalendarList: list.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
 from calendar_pipeline.errors import ContractBroken, ProviderError, TryLater
 from calendar_pipeline.event import Platform
-from calendar_pipeline.providers.consent import MOST_CHOICES, Account, Application, Choice, Consent, id_token_claims
+from calendar_pipeline.providers import consent
+from calendar_pipeline.providers.consent import MOST_CHOICES, Account, Application, Choice, Consent
 from calendar_pipeline.providers.google import classify
 from calendar_pipeline.providers.google.oauth import EVENT_SCOPES
-from calendar_pipeline.providers.json_values import Json, as_object, objects, text
+from calendar_pipeline.providers.json_values import Json, objects, text
 from calendar_pipeline.providers.port import Meter
 from calendar_pipeline.providers.transport import Transport
 
@@ -39,43 +39,29 @@ class GoogleConsent:
 
     def authorize_url(self, application: Application, *, state: str, challenge: str, login_hint: str | None) -> str:
         """Always with the consent screen: without it Google gives a refresh token only the first time."""
-        asked = {
-            "client_id": application.client_id,
-            "redirect_uri": application.redirect_uri,
-            "response_type": "code",
-            "scope": " ".join(SCOPES),
-            "access_type": "offline",
-            "prompt": "consent",
-            "state": state,
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-        }
-        if login_hint is not None:
-            asked["login_hint"] = login_hint
+        asked = consent.asking(
+            application,
+            state=state,
+            challenge=challenge,
+            login_hint=login_hint,
+            scope=" ".join(SCOPES),
+            access_type="offline",
+            prompt="consent",
+        )
         return f"{self._authorize_url}?{urlencode(asked)}"
 
     def redeem(self, application: Application, code: str, verifier: str, *, now: datetime, meter: Meter) -> Consent:
         """One form POST; see `ConsentProvider`."""
-        form = urlencode(
-            {
-                "grant_type": "authorization_code",
-                "code": code,
-                "client_id": application.client_id,
-                "client_secret": application.client_secret,
-                "redirect_uri": application.redirect_uri,
-                "code_verifier": verifier,
-            }
-        )
-        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        answer = self._transport.request("POST", self._token_url, headers=headers, body=form)
+        form = consent.redeeming(application, code, verifier)
+        answer = self._transport.request("POST", self._token_url, headers=consent.FORM, body=form)
         meter.count(len(answer.body))
         if answer.status != 200:
             raise classify.token_error(answer.status, answer.headers, answer.body, now=now)
-        body = _object(answer.body)
+        body = consent.read_object(answer.body)
         token = text(body, "access_token")
         if not token:
             raise TryLater("token_not_json")
-        claims = id_token_claims(body.get("id_token"), audience=application.client_id, issuers=ISSUERS, now=now)
+        claims = consent.id_token_claims(body.get("id_token"), audience=application.client_id, issuers=ISSUERS, now=now)
         subject = text(claims, "sub")
         if not subject:
             raise ContractBroken("id_token_without_subject")
@@ -101,7 +87,7 @@ class GoogleConsent:
             page = text(body, "nextPageToken")
             if page is None:
                 break
-        return sorted(found, key=lambda one: (not one.is_primary, one.name.casefold(), one.id))
+        return consent.main_first(found)
 
     def _page(self, access_token: str, page: str | None, *, now: datetime, meter: Meter) -> Json:
         query = {"maxResults": "250", "minAccessRole": "reader", "prettyPrint": "false"}
@@ -116,11 +102,4 @@ class GoogleConsent:
                 answer.status, answer.headers, answer.body, with_cursor=False, now=now
             )
             raise refused
-        return _object(answer.body)
-
-
-def _object(body: bytes) -> Json:
-    try:
-        return as_object(json.loads(body))
-    except (ValueError, RecursionError):
-        raise TryLater("not_json") from None
+        return consent.read_object(answer.body)

@@ -4,15 +4,15 @@ Sources: "Microsoft identity platform and OAuth 2.0 authorization code flow", "L
 One form POST instead of msal's flow object: state and verifier are kept sealed in our own table.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
 from calendar_pipeline.errors import ContractBroken, TryLater
 from calendar_pipeline.event import Platform
-from calendar_pipeline.providers.consent import MOST_CHOICES, Account, Application, Choice, Consent, id_token_claims
-from calendar_pipeline.providers.json_values import Json, as_object, objects, text
+from calendar_pipeline.providers import consent
+from calendar_pipeline.providers.consent import MOST_CHOICES, Account, Application, Choice, Consent
+from calendar_pipeline.providers.json_values import objects, text
 from calendar_pipeline.providers.microsoft import classify
 from calendar_pipeline.providers.microsoft.oauth import calendar_scope
 from calendar_pipeline.providers.port import Meter
@@ -44,45 +44,31 @@ class MicrosoftConsent:
 
     def authorize_url(self, application: Application, *, state: str, challenge: str, login_hint: str | None) -> str:
         """The account is always asked for: people are signed in to several."""
-        asked = {
-            "client_id": application.client_id,
-            "redirect_uri": application.redirect_uri,
-            "response_type": "code",
-            "response_mode": "query",
-            "scope": self.scopes,
-            "prompt": "select_account",
-            "state": state,
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-        }
-        if login_hint is not None:
-            asked["login_hint"] = login_hint
+        asked = consent.asking(
+            application,
+            state=state,
+            challenge=challenge,
+            login_hint=login_hint,
+            scope=self.scopes,
+            response_mode="query",
+            prompt="select_account",
+        )
         return f"{self._oauth}/authorize?{urlencode(asked)}"
 
     def redeem(self, application: Application, code: str, verifier: str, *, now: datetime, meter: Meter) -> Consent:
         """One form POST; see `ConsentProvider`."""
-        form = urlencode(
-            {
-                "grant_type": "authorization_code",
-                "code": code,
-                "client_id": application.client_id,
-                "client_secret": application.client_secret,
-                "redirect_uri": application.redirect_uri,
-                "code_verifier": verifier,
-            }
-        )
-        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        answer = self._transport.request("POST", f"{self._oauth}/token", headers=headers, body=form)
+        form = consent.redeeming(application, code, verifier)
+        answer = self._transport.request("POST", f"{self._oauth}/token", headers=consent.FORM, body=form)
         meter.count(len(answer.body))
         if answer.status in (408, 429) or answer.status >= 500:
             raise TryLater(f"token_http_{answer.status}", retry_after=retry_after(answer.headers, now=now))
-        body = _object(answer.body)
+        body = consent.read_object(answer.body)
         if answer.status != 200:
             raise classify.token_error(body)
         token = text(body, "access_token")
         if not token:
             raise TryLater("token_not_json")
-        claims = id_token_claims(
+        claims = consent.id_token_claims(
             body.get("id_token"),
             audience=application.client_id,
             issuers=(f"{self._login}/", "https://login.microsoftonline.com/", "https://sts.windows.net/"),
@@ -117,17 +103,10 @@ class MicrosoftConsent:
             meter.count(len(answer.body))
             if answer.status != 200:
                 raise classify.graph_error(answer.status, answer.headers, answer.body, with_cursor=False, now=now)
-            body = _object(answer.body)
+            body = consent.read_object(answer.body)
             for raw in objects(body, "value"):
                 if identity := text(raw, "id"):
                     name = text(raw, "name") or identity
                     found.append(Choice(id=identity, name=name, is_primary=raw.get("isDefaultCalendar") is True))
             link = text(body, "@odata.nextLink")
-        return sorted(found, key=lambda one: (not one.is_primary, one.name.casefold(), one.id))
-
-
-def _object(body: bytes) -> Json:
-    try:
-        return as_object(json.loads(body))
-    except (ValueError, RecursionError):
-        raise TryLater("not_json") from None
+        return consent.main_first(found)

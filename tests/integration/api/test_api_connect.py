@@ -16,23 +16,69 @@ from calendar_pipeline.calendars.model import NewCalendar
 from calendar_pipeline.connect import store
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.db.schema import calendar, connect_state
+from calendar_pipeline.event import Platform
+from calendar_pipeline.projects import audit
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
 from sandbox.server import Running, running
 
 BASE = "https://pipeline.example"
 RETURN = "https://notetaker.example/connected"
+VISITS = 40
+EVIL = [
+    "https://evil.example/connected",
+    "https://notetaker.example.evil.example/connected",
+    "https://notetaker.example@evil.example/connected",
+    "https://notetaker.example/connected/../evil",
+    "https://notetaker.example/connected?next=https://evil.example",
+    "https://notetaker.example/connected#x",
+    "https://notetaker.example/Connected",
+    "http://notetaker.example/connected",
+    "https://notetaker.example:444/connected",
+    "//evil.example/connected",
+    "https:\\\\evil.example/connected",
+    "javascript:alert(1)",
+    "https://notetaker.example/connected\r\nset-cookie: a=b",
+    "https://notetaker.еxample/connected",
+]
+
+
+@dataclass(frozen=True)
+class At:
+    """A provider, the other one, and who has accounts there."""
+
+    platform: Platform
+    other: Platform
+    ada: str
+    bob: str
+
+
+PROVIDERS = [
+    At("google", "microsoft", "ada@example.com", "bob@example.com"),
+    At("microsoft", "google", "ada@contoso.example", "bob@contoso.example"),
+]
+TEAM = "Team <b>events</b>"
+
+
+both = pytest.mark.parametrize("at", PROVIDERS, ids=lambda one: one.platform)
+"""The same facts at either provider."""
+
+
+@pytest.fixture
+def at() -> At:
+    """Where nothing depends on the provider, one will do."""
+    return PROVIDERS[0]
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Running]:
     with running() as sandbox:
-        sandbox.create_calendar(account="ada@example.com", summary="ada@example.com")
-        sandbox.create_calendar(account="ada@example.com", summary="Team <b>events</b>")
-        sandbox.create_calendar(account="bob@example.com")
-        sandbox.create_client(
-            "notes", client_secret="s3cret-of-notes", redirect_uris=[f"{BASE}/connect/google/callback"]
-        )
+        for one in PROVIDERS:
+            for summary in (one.ada, TEAM):
+                sandbox.create_calendar(account=one.ada, summary=summary, provider=one.platform)
+            sandbox.create_calendar(account=one.bob, provider=one.platform)
+        redirects = [f"{BASE}/connect/{one.platform}/callback" for one in PROVIDERS]
+        sandbox.create_client("notes", client_secret="s3cret-of-notes", redirect_uris=redirects)
         yield sandbox
 
 
@@ -44,22 +90,26 @@ def settings(sandbox: Running) -> Settings:
         google_api_base_url=f"{sandbox.url}/google",
         google_token_url=f"{sandbox.url}/google/token",
         google_authorize_url=f"{sandbox.url}/google/o/oauth2/v2/auth",
+        microsoft_login_base_url=f"{sandbox.url}/microsoft/login",
+        microsoft_graph_base_url=f"{sandbox.url}/microsoft/graph",
+        connect_visits_per_minute=VISITS,
     )
 
 
 @pytest.fixture
 def registered(db: Database, keyring: KeyRing, tenant: Any, clock: Any) -> None:
     with db.begin() as conn:
-        store.register(
-            conn,
-            keyring,
-            tenant.id,
-            "google",
-            client_id="notes",
-            client_secret="s3cret-of-notes",
-            return_urls=[RETURN],
-            now=clock(),
-        )
+        for one in PROVIDERS:
+            store.register(
+                conn,
+                keyring,
+                tenant.id,
+                one.platform,
+                client_id="notes",
+                client_secret="s3cret-of-notes",
+                return_urls=[RETURN],
+                now=clock(),
+            )
 
 
 @dataclass
@@ -67,6 +117,7 @@ class Person:
     """Someone at a browser. Our pages and the provider's are fetched from where they are; nothing else is."""
 
     ours: httpx.Client
+    at: At
     jar: httpx.Cookies = field(default_factory=httpx.Cookies)
     trail: list[httpx.Response] = field(default_factory=list)
 
@@ -83,8 +134,9 @@ class Person:
         self.trail.append(answer)
         return answer
 
-    def consent(self, url: str, account: str = "ada@example.com", *, scopes: str = "all", answer: str = "allow") -> str:
-        """Say yes or no at the provider; where the browser is sent."""
+    def consent(self, url: str, account: str | None = None, *, scopes: str = "all", answer: str = "allow") -> str:
+        """Say yes or no at the provider, as Ada unless told; where the browser is sent."""
+        account = account or self.at.ada
         page = httpx.get(
             url, params={**{k: v[0] for k, v in parse_qs(urlsplit(url).query).items()}, "account": account}
         )
@@ -104,21 +156,29 @@ class Person:
         }
         assert token
         assert name in options, options
-        return self.send("POST", "/connect/google/calendar", data={"token": token[1], "calendar": options[name]})
+        return self.send("POST", self.form, data={"token": token[1], "calendar": options[name]})
+
+    @property
+    def form(self) -> str:
+        return f"/connect/{self.at.platform}/calendar"
+
+    def another(self) -> "Person":
+        """Somebody at another browser."""
+        return Person(self.ours, self.at)
 
 
 @pytest.fixture
-def person(client: httpx.Client) -> Person:
-    return Person(client)
+def person(client: httpx.Client, at: At) -> Person:
+    return Person(client, at)
 
 
 Link = Callable[..., str]
 
 
 @pytest.fixture
-def link(client: httpx.Client, registered: None) -> Link:
+def link(client: httpx.Client, registered: None, at: At) -> Link:
     def link(**more: object) -> str:
-        asked = client.post("/connect_links", json={"platform": "google", "return_url": RETURN} | more)
+        asked = client.post("/connect_links", json={"platform": at.platform, "return_url": RETURN} | more)
         assert asked.status_code == 201, asked.text
         return str(asked.json()["url"])
 
@@ -130,20 +190,21 @@ def told(location: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
-def connect(person: Person, link: str, account: str = "ada@example.com", pick: str = "ada@example.com") -> str:
+def connect(person: Person, link: str, pick: str | None = None) -> str:
     at_provider = person.visit(link).headers["location"]
-    page = person.visit(person.consent(at_provider, account))
+    page = person.visit(person.consent(at_provider))
     assert page.status_code == 200, page.text
-    return told(person.pick(page, pick).headers["location"])["calendar_id"]
+    return told(person.pick(page, pick or person.at.ada).headers["location"])["calendar_id"]
 
 
+@both
 def test_a_person_connects_the_main_calendar_and_the_application_gets_its_id(
     person: Person, link: Link, client: httpx.Client
 ) -> None:
     url = link(state="csrf-of-the-app", deduplication_key="ada", metadata={"user": "17"}, user_label="Ada L.")
     page = person.visit(person.consent(person.visit(url).headers["location"]))
     assert "Ada L." in page.text
-    answer = person.pick(page, "ada@example.com")
+    answer = person.pick(page, person.at.ada)
     assert answer.status_code == 303
     back = told(answer.headers["location"])
     assert back["state"] == "csrf-of-the-app"
@@ -154,21 +215,25 @@ def test_a_person_connects_the_main_calendar_and_the_application_gets_its_id(
     assert made["state"] == "connected"
 
 
+@both
 def test_a_second_calendar_can_be_picked(person: Person, link: Link, client: httpx.Client, sandbox: Running) -> None:
     made = connect(person, link(), pick="Team &lt;b&gt;events&lt;/b&gt;")
-    [second] = [one["id"] for one in sandbox.calendars() if one["summary"].startswith("Team")]
+    ours = [one for one in sandbox.calendars() if one["account"] == person.at.ada]
+    [second] = [one["id"] for one in ours if one["summary"] == TEAM]
     assert client.get(f"/calendars/{made}").json()["platform_uuid"] == second
 
 
+@both
 def test_a_calendar_that_is_not_the_accounts_cannot_be_picked(person: Person, link: Link) -> None:
     page = person.visit(person.consent(person.visit(link()).headers["location"]))
     token = re.search(r'name="token" value="([^"]+)"', page.text)
     assert token
-    answer = person.send("POST", "/connect/google/calendar", data={"token": token[1], "calendar": "bob@example.com"})
+    answer = person.send("POST", person.form, data={"token": token[1], "calendar": person.at.bob})
     assert answer.status_code == 400
     assert "Try again" in answer.text
 
 
+@both
 def test_the_same_key_reconnects_instead_of_adding(
     person: Person, link: Link, client: httpx.Client, db: Database, keyring: KeyRing
 ) -> None:
@@ -183,18 +248,19 @@ def test_the_same_key_reconnects_instead_of_adding(
         assert conn.execute(sa.select(calendar.c.next_sync_at)).scalar_one() is not None
 
 
+@both
 def test_another_account_cannot_reconnect(person: Person, link: Link, client: httpx.Client, db: Database) -> None:
     made = connect(person, link(deduplication_key="ada"))
     with db.single() as conn:
         before = conn.execute(sa.select(calendar.c.refresh_token)).scalar_one()
     at_provider = person.visit(link(calendar_id=made)).headers["location"]
-    page = person.visit(person.consent(at_provider, "bob@example.com"))
+    page = person.visit(person.consent(at_provider, person.at.bob))
     assert page.status_code == 409
-    assert "ada@example.com" in page.text
-    assert "bob@example.com" in page.text
+    assert person.at.ada in page.text
+    assert person.at.bob in page.text
     with db.single() as conn:
         assert conn.execute(sa.select(calendar.c.refresh_token)).scalar_one() == before
-    again = re.search(r'href="(/connect/google\?link=[^"]+)"', page.text)
+    again = re.search(r'href="(/connect/\w+\?link=[^"]+)"', page.text)
     assert again
     answer = person.visit(person.consent(person.visit(again[1]).headers["location"]))
     assert told(answer.headers["location"])["calendar_id"] == made
@@ -203,7 +269,9 @@ def test_another_account_cannot_reconnect(person: Person, link: Link, client: ht
 def test_a_calendar_brought_by_the_application_takes_the_first_account_that_reconnects(
     person: Person, link: Link, db: Database, keyring: KeyRing, tenant: Any, clock: Any
 ) -> None:
-    new = NewCalendar(platform="google", client_id="other", client_secret="x", refresh_token="y", deduplication_key="k")
+    new = NewCalendar(
+        platform=person.at.platform, client_id="other", client_secret="x", refresh_token="y", deduplication_key="k"
+    )
     with db.begin() as conn:
         made = calendars.create(conn, keyring, tenant.id, new, now=clock()).id
     answer = person.visit(person.consent(person.visit(link(deduplication_key="k")).headers["location"]))
@@ -212,13 +280,16 @@ def test_a_calendar_brought_by_the_application_takes_the_first_account_that_reco
         assert calendars.get(conn, tenant.id, made).client_id == "notes"
         seen = store.account(conn, made)
     assert seen is not None
-    assert seen.email == "ada@example.com"
+    assert seen.email == person.at.ada
 
 
-def test_a_microsoft_calendar_is_not_reconnected_at_google(
+@both
+def test_a_calendar_is_not_reconnected_at_the_other_provider(
     person: Person, link: Link, db: Database, keyring: KeyRing, tenant: Any, clock: Any
 ) -> None:
-    new = NewCalendar(platform="microsoft", client_id="m", client_secret="x", refresh_token="y", deduplication_key="k")
+    new = NewCalendar(
+        platform=person.at.other, client_id="m", client_secret="x", refresh_token="y", deduplication_key="k"
+    )
     with db.begin() as conn:
         calendars.create(conn, keyring, tenant.id, new, now=clock())
     page = person.visit(person.consent(person.visit(link(deduplication_key="k")).headers["location"]))
@@ -229,6 +300,7 @@ def test_a_microsoft_calendar_is_not_reconnected_at_google(
 # -- fault 52: state reused, expired, other browser; return URL evil
 
 
+@both
 def test_fault_52_a_state_works_once(person: Person, link: Link) -> None:
     callback = person.consent(person.visit(link()).headers["location"])
     assert person.visit(callback).status_code == 200
@@ -237,19 +309,22 @@ def test_fault_52_a_state_works_once(person: Person, link: Link) -> None:
     assert "used already" in again.text
 
 
+@both
 def test_fault_52_a_link_works_once(person: Person, link: Link) -> None:
     url = link()
     assert person.visit(url).status_code == 303
     assert person.visit(url).status_code == 400
 
 
+@both
 def test_fault_52_a_choice_works_once(person: Person, link: Link, client: httpx.Client) -> None:
     page = person.visit(person.consent(person.visit(link()).headers["location"]))
-    assert person.pick(page, "ada@example.com").status_code == 303
-    assert person.pick(page, "ada@example.com").status_code == 400
+    assert person.pick(page, person.at.ada).status_code == 303
+    assert person.pick(page, person.at.ada).status_code == 400
     assert len(client.get("/calendars").json()["results"]) == 1
 
 
+@both
 @pytest.mark.parametrize("stage", ["link", "callback", "choice"])
 def test_fault_52_nothing_works_after_ten_minutes(person: Person, link: Link, clock: Any, stage: str) -> None:
     url = link()
@@ -257,68 +332,73 @@ def test_fault_52_nothing_works_after_ten_minutes(person: Person, link: Link, cl
         url = person.consent(person.visit(url).headers["location"])
     page = person.visit(url) if stage == "choice" else None
     clock.pass_by(minutes=10, seconds=1)
-    answer = person.visit(url) if page is None else person.pick(page, "ada@example.com")
+    answer = person.visit(url) if page is None else person.pick(page, person.at.ada)
     assert answer.status_code == 400
     assert "too old" in answer.text
 
 
+@both
 def test_fault_52_a_state_works_in_no_other_browser_and_stays_good_in_its_own(person: Person, link: Link) -> None:
     callback = person.consent(person.visit(link()).headers["location"])
-    other = Person(person.ours)
+    other = person.another()
     page = other.visit(callback)
     assert page.status_code == 400
     assert "another browser" in page.text
     assert person.visit(callback).status_code == 200
 
 
+@both
 def test_fault_52_a_choice_works_in_no_other_browser(person: Person, link: Link) -> None:
     page = person.visit(person.consent(person.visit(link()).headers["location"]))
-    assert Person(person.ours).pick(page, "ada@example.com").status_code == 400
-    assert person.pick(page, "ada@example.com").status_code == 303
+    assert person.another().pick(page, person.at.ada).status_code == 400
+    assert person.pick(page, person.at.ada).status_code == 303
 
 
+@both
 def test_fault_52_another_persons_cookie_is_none(person: Person, link: Link) -> None:
     """Two people under way at once: each has a cookie, and neither fits the other's state."""
-    other = Person(person.ours)
+    other = person.another()
     other.visit(link())
     callback = person.consent(person.visit(link()).headers["location"])
     assert other.visit(callback).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "evil",
-    [
-        "https://evil.example/connected",
-        "https://notetaker.example.evil.example/connected",
-        "https://notetaker.example@evil.example/connected",
-        "https://notetaker.example/connected/../evil",
-        "https://notetaker.example/connected?next=https://evil.example",
-        "https://notetaker.example/connected#x",
-        "https://notetaker.example/Connected",
-        "http://notetaker.example/connected",
-        "https://notetaker.example:444/connected",
-        "//evil.example/connected",
-        "https:\\\\evil.example/connected",
-        "javascript:alert(1)",
-        "https://notetaker.example/connected\r\nset-cookie: a=b",
-        "https://notetaker.еxample/connected",
-    ],
-)
-def test_fault_52_an_evil_return_url_is_refused(client: httpx.Client, registered: None, evil: str) -> None:
-    answer = client.post("/connect_links", json={"platform": "google", "return_url": evil})
-    assert answer.status_code == 400
-    assert list(answer.json()) == ["return_url"]
+@both
+def test_fault_52_an_evil_return_url_is_refused(client: httpx.Client, registered: None, at: At) -> None:
+    for evil in EVIL:
+        answer = client.post("/connect_links", json={"platform": at.platform, "return_url": evil})
+        assert (answer.status_code, list(answer.json())) == (400, ["return_url"]), evil
 
 
+@both
+def test_fault_52_a_browser_cannot_change_where_it_leads_back_to(person: Person, link: Link) -> None:
+    evil = "&return_url=https%3A%2F%2Fevil.example%2F&redirect_uri=https%3A%2F%2Fevil.example%2F"
+    at_provider = person.visit(link() + evil).headers["location"]
+    assert parse_qs(urlsplit(at_provider).query)["redirect_uri"] == [f"{BASE}/connect/{person.at.platform}/callback"]
+    page = person.visit(person.consent(at_provider) + evil)
+    token = re.search(r'name="token" value="([^"]+)"', page.text)
+    chosen = re.search(r'name="calendar" value="([^"]+)"', page.text)
+    assert token
+    assert chosen
+    answer = person.send(
+        "POST",
+        f"{person.form}?{evil[1:]}",
+        data={"token": token[1], "calendar": chosen[1], "return_url": "https://evil.example/"},
+    )
+    assert told(answer.headers["location"])["calendar_id"].startswith("cal_")
+
+
+@both
 def test_a_state_of_one_provider_is_none_of_the_other(person: Person, link: Link) -> None:
     callback = person.consent(person.visit(link()).headers["location"])
-    assert person.visit(callback.replace("/google/", "/microsoft/")).status_code == 400
+    assert person.visit(callback.replace(person.at.platform, person.at.other)).status_code == 400
     assert person.visit(callback).status_code == 200
 
 
 # -- what a person may do at the provider
 
 
+@both
 def test_who_denies_is_told_what_to_do_and_the_application_can_know(person: Person, link: Link) -> None:
     at_provider = person.visit(link(state="s")).headers["location"]
     page = person.visit(person.consent(at_provider, answer="deny"))
@@ -328,6 +408,7 @@ def test_who_denies_is_told_what_to_do_and_the_application_can_know(person: Pers
     assert "Try again" in page.text
 
 
+@both
 def test_who_unticks_the_calendar_is_asked_again(person: Person, link: Link, client: httpx.Client) -> None:
     page = person.visit(person.consent(person.visit(link()).headers["location"], scopes="none"))
     assert page.status_code == 403
@@ -339,25 +420,32 @@ def test_what_a_provider_or_a_query_says_is_never_shown(person: Person, link: Li
     state = parse_qs(urlsplit(person.visit(link()).headers["location"]).query)["state"][0]
     said = "<script>alert(1)</script>"
     page = person.send(
-        "GET", "/connect/google/callback", params={"state": state, "error": said, "error_description": said}
+        "GET",
+        f"/connect/{person.at.platform}/callback",
+        params={"state": state, "error": said, "error_description": said},
     )
     assert page.status_code == 400
     assert "script" not in page.text
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "says"), [("unavailable", 503, "does not answer"), ("invalid_client", 503, "support")]
-)
+@both
+@pytest.mark.parametrize(("trouble", "says"), [("down", "does not answer"), ("wrong secret", "support")])
 def test_a_provider_in_trouble_connects_nothing_and_says_what_to_do(
-    person: Person, link: Link, sandbox: Running, fault: str, status: int, says: str
+    person: Person, link: Link, sandbox: Running, trouble: str, says: str
 ) -> None:
+    fault = {
+        ("google", "down"): "unavailable",
+        ("google", "wrong secret"): "invalid_client",
+        ("microsoft", "down"): "aadsts90033",
+        ("microsoft", "wrong secret"): "aadsts7000215",
+    }
     callback = person.consent(person.visit(link()).headers["location"])
-    sandbox.add_fault(fault, endpoint="token")
+    sandbox.add_fault(fault[person.at.platform, trouble], endpoint="token")
     try:
         page = person.visit(callback)
     finally:
         sandbox.clear_faults()
-    assert page.status_code == status
+    assert page.status_code == 503
     assert says in page.text
 
 
@@ -372,14 +460,18 @@ def test_the_browser_is_bound_by_a_host_cookie(person: Person, link: Link) -> No
     assert "Domain" not in cookie
 
 
+@both
 def test_pkce_and_state_go_to_the_provider_and_the_secret_does_not(person: Person, link: Link) -> None:
-    asked = parse_qs(urlsplit(person.visit(link(login_hint="ada@example.com")).headers["location"]).query)
+    asked = parse_qs(urlsplit(person.visit(link(login_hint=person.at.ada)).headers["location"]).query)
     assert asked["code_challenge_method"] == ["S256"]
     assert len(asked["code_challenge"][0]) == 43
-    assert asked["redirect_uri"] == [f"{BASE}/connect/google/callback"]
-    assert asked["access_type"] == ["offline"]
-    assert asked["prompt"] == ["consent"]
-    assert asked["login_hint"] == ["ada@example.com"]
+    assert asked["redirect_uri"] == [f"{BASE}/connect/{person.at.platform}/callback"]
+    assert asked["login_hint"] == [person.at.ada]
+    lasting = {
+        "google": (["offline"], ["consent"], True),
+        "microsoft": (None, ["select_account"], "offline_access" in asked["scope"][0].split()),
+    }
+    assert (asked.get("access_type"), asked["prompt"], True) == lasting[person.at.platform]
     assert "client_secret" not in asked
 
 
@@ -455,13 +547,90 @@ def test_another_projects_calendar_cannot_be_reconnected(
 
 def test_two_people_with_one_key_make_one_calendar(person: Person, link: Link, client: httpx.Client) -> None:
     """Both are at the page with the calendars when the first one picks: the second reconnects."""
-    other = Person(person.ours)
+    other = person.another()
     pages = [
         one.visit(one.consent(one.visit(link(deduplication_key="ada")).headers["location"])) for one in (person, other)
     ]
     made = [
-        told(one.pick(page, "ada@example.com").headers["location"])
-        for one, page in zip((person, other), pages, strict=True)
+        told(one.pick(page, one.at.ada).headers["location"]) for one, page in zip((person, other), pages, strict=True)
     ]
     assert made[0] == made[1]
     assert len(client.get("/calendars").json()["results"]) == 1
+
+
+# -- the audit log, and how often one may come
+
+
+def entries(db: Database, project: str) -> list[tuple[str, str | None, int | None]]:
+    with db.single() as conn:
+        found = audit.entries(conn, project, limit=100)
+        applications = {one.id for one in store.applications(conn) if one.project_id == project}
+    people = [one for one in found if one.actor in applications]
+    assert len({one.request_id for one in people}) == len(people)
+    return [(one.action, one.subject, one.status) for one in people]
+
+
+@both
+def test_the_audit_log_says_what_came_of_each_visit_and_by_which_application(
+    person: Person, link: Link, db: Database, tenant: Any
+) -> None:
+    name = f"connect {person.at.platform}"
+    person.visit(person.consent(person.visit(link()).headers["location"], answer="deny"))
+    made = connect(person, link(deduplication_key="ada"))
+    person.visit(person.consent(person.visit(link(calendar_id=made)).headers["location"], person.at.bob))
+    person.visit(person.consent(person.visit(link(calendar_id=made)).headers["location"]))
+    assert entries(db, tenant.id) == [
+        (f"{name}: refused: denied", None, 0),
+        (f"{name}: calendar created", made, 0),
+        (f"{name}: refused: other_account", made, 0),
+        (f"{name}: calendar reconnected", made, 0),
+    ]
+
+
+def test_an_entry_has_the_id_of_the_request(person: Person, link: Link, db: Database, tenant: Any) -> None:
+    page = person.visit(person.consent(person.visit(link()).headers["location"], answer="deny"))
+    with db.single() as conn:
+        last = audit.latest(conn, tenant.id, limit=1)[0]
+    assert last.request_id == page.headers["x-request-id"]
+
+
+def test_visitors_without_a_link_leave_nothing_and_are_asked_to_wait(
+    person: Person, link: Link, db: Database, tenant: Any
+) -> None:
+    url, token = link(), f"connect_{'0' * 16}.{'A' * 43}"
+    with db.single() as conn:
+        before = conn.execute(sa.select(connect_state)).all()
+    answers = [person.visit(f"/connect/{person.at.platform}?link={token}") for _ in range(VISITS)]
+    assert {one.status_code for one in answers} == {400}
+    page = person.visit(url)
+    assert page.status_code == 429
+    assert 1 <= int(page.headers["retry-after"]) <= 60
+    assert "wait a moment, then load this page again" in page.text
+    assert person.send("GET", "/connect/style.css").status_code == 200
+    assert person.ours.get("/calendars").status_code == 200
+    with db.single() as conn:
+        assert conn.execute(sa.select(connect_state)).all() == before
+    assert entries(db, tenant.id) == []
+
+
+def test_an_application_makes_no_more_links_than_its_budget(
+    client: httpx.Client, registered: None, db: Database, tenant: Any, at: At
+) -> None:
+    """Its own budget: that of the contract, for calendars and bots, is not touched."""
+    with db.begin() as conn:
+        conn.execute(
+            sa.text("INSERT INTO rate_limit VALUES (:name, clock_timestamp() + interval '1 minute')"),
+            {"name": f"link {tenant.id}"},
+        )
+    answer = client.post("/connect_links", json={"platform": at.platform, "return_url": RETURN})
+    assert answer.status_code == 429
+    assert "Retry-After" in answer.headers
+    assert client.post("/calendars", json={}).status_code == 400
+
+
+@pytest.mark.parametrize(("path", "status"), [("/connect/apple", 404), ("/connect/apple/callback", 404)])
+def test_what_goes_wrong_where_people_are_is_said_on_a_page(client: httpx.Client, path: str, status: int) -> None:
+    page = client.get(f"{BASE}{path}")
+    assert page.status_code == status
+    assert page.headers["content-type"].startswith("text/html")
+    assert "There is no such page" in page.text
