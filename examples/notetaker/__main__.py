@@ -9,7 +9,10 @@ from examples.notetaker.settings import Settings
 
 def main() -> None:
     """Serve until stopped."""
-    settings = Settings.load()
+    try:
+        settings = Settings.load()
+    except (KeyError, ValueError) as wrong:
+        raise SystemExit(f"Notetaker does not start: {wrong} is missing or wrong; its README lists them.") from None
     at = urlsplit(settings.base_url)
     Server(create_app(settings), host=at.hostname or "127.0.0.1", port=at.port or 8100).run()
 

@@ -1,6 +1,7 @@
 """Notetaker's pages: sign in, connect a calendar, choose the meetings that a bot joins."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from litestar.static_files import create_static_files_router
 from examples.notetaker import signature
 from examples.notetaker.follow import Follower
 from examples.notetaker.live import Pages
-from examples.notetaker.pipeline import Pipeline
+from examples.notetaker.pipeline import Pipeline, Refused
 from examples.notetaker.settings import Settings
 from examples.notetaker.store import Row, Store
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 SESSION = "notetaker-session"
@@ -81,7 +84,11 @@ def create_app(settings: Settings) -> Litestar:
         ],
         lifespan=[lifespan],
         openapi_config=None,
-        exception_handlers={httpx.HTTPError: _pipeline_trouble},
+        exception_handlers={
+            httpx.HTTPError: _pipeline_trouble,
+            NotAuthorizedException: _sign_in_first,
+            NotFoundException: _not_here,
+        },
         logging_config=None,
     )  # fmt: skip
 
@@ -188,7 +195,10 @@ def schedule(request: Request[Any, Any, Any], event_id: FromPath[str]) -> Respon
     """Send a bot to this meeting."""
     parts, event = _parts(request), _event(request, event_id)
     if event["bot_id"] is None:
-        parts.store.set_bot(event_id, parts.pipeline.schedule_bot(event_id))
+        try:
+            parts.store.set_bot(event_id, parts.pipeline.schedule_bot(event_id))
+        except Refused:  # begun meanwhile, or its link is none that bots can join
+            return _to("/?said=no_bot")
     return _to("/")
 
 
@@ -197,7 +207,10 @@ def unschedule(request: Request[Any, Any, Any], event_id: FromPath[str]) -> Resp
     """Call the bot off."""
     parts, event = _parts(request), _event(request, event_id)
     if event["bot_id"] is not None:
-        parts.pipeline.unschedule_bot(event["bot_id"])
+        try:
+            parts.pipeline.unschedule_bot(event["bot_id"])
+        except Refused:  # it is on its way already
+            return _to("/?said=joining")
         parts.store.set_bot(event_id, None)
     return _to("/")
 
@@ -210,6 +223,7 @@ async def webhook(request: Request[Any, Any, Any]) -> Response[str]:
     """Verify, remember, answer; the reading is done elsewhere, since the sender waits for the answer."""
     parts, body = _parts(request), await request.body()
     if not signature.is_good(parts.settings.webhook_secret, body, request.headers.get("x-webhook-signature")):
+        log.warning("a webhook was refused: it is not signed with NOTETAKER_WEBHOOK_SECRET")
         raise HTTPException("The signature is not ours.", status_code=401)
     told: Any = json.loads(body)
     if parts.store.is_new(str(told["idempotency_key"])):
@@ -274,6 +288,8 @@ def _notice(said: str) -> str | None:
         "connected": "Your calendar is connected. Its meetings appear here in a moment.",
         "stranger": "That connection was begun by someone else or in another session. Please connect again.",
         "failed": "The calendar could not be connected. Please try again.",
+        "no_bot": "No bot can be sent to this meeting: it has begun, or bots cannot join by its link.",
+        "joining": "The bot is on its way already, and cannot be called off any more.",
     }
     return (told | REFUSALS).get(said)
 
@@ -291,7 +307,24 @@ def _https(request: Request[Any, Any, Any]) -> bool:
     return _parts(request).settings.base_url.startswith("https://")
 
 
-def _pipeline_trouble(request: Request[Any, Any, Any], _: Exception) -> Response[str]:
-    answer = _page(_parts(request), "trouble.html")
-    answer.status_code = 502
+def _pipeline_trouble(request: Request[Any, Any, Any], trouble: Exception) -> Response[str]:
+    """Users cannot mend it; who can finds in the log what it was, for example 401: NOTETAKER_API_KEY is wrong."""
+    status = trouble.response.status_code if isinstance(trouble, httpx.HTTPStatusError) else "no answer"
+    log.error("Calendar Pipeline's API: %s (%s)", status, type(trouble).__name__)
+    return _trouble(request, 502, "The calendar service did not do it. Nothing was changed; try again in a moment.")
+
+
+def _sign_in_first(request: Request[Any, Any, Any], _: Exception) -> Response[str]:
+    if "text/html" in request.headers.get("accept", "") and request.url.path != "/meetings":
+        return _to("/")
+    return _trouble(request, 401, "Sign in first.")
+
+
+def _not_here(request: Request[Any, Any, Any], _: Exception) -> Response[str]:
+    return _trouble(request, 404, "There is nothing here, or it is there no longer.")
+
+
+def _trouble(request: Request[Any, Any, Any], status: int, text: str) -> Response[str]:
+    answer = _page(_parts(request), "trouble.html", text=text)
+    answer.status_code = status
     return answer

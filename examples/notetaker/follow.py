@@ -14,13 +14,13 @@ from typing import Any
 
 import httpx
 
-from examples.notetaker.pipeline import Pipeline
+from examples.notetaker.pipeline import Pipeline, Refused
 from examples.notetaker.store import Store
 
 log = logging.getLogger(__name__)
 
 SOON = 1.0
-"""Seconds between looks at a calendar that is on its way back."""
+"""Seconds between looks at a calendar that is on its way back, or whose bots are about to follow a moved event."""
 
 
 class Follower(threading.Thread):
@@ -68,8 +68,10 @@ class Follower(threading.Thread):
                 asked = self._asked.get(timeout=max(0.0, min(SOON, next_poll - time.monotonic())))
             except queue.Empty:
                 due = time.monotonic() >= next_poll
+                waiting = self._store.waiting_for_bots(now=datetime.now(UTC))
                 for calendar in self._store.calendars():
-                    if due or calendar["state"] != "connected" or calendar["synced_until"] is None:
+                    is_new = calendar["state"] != "connected" or calendar["synced_until"] is None
+                    if due or is_new or calendar["id"] in waiting:
                         self._read(calendar["id"], everything=True)
                 if due:
                     next_poll = time.monotonic() + self._poll_seconds
@@ -80,7 +82,7 @@ class Follower(threading.Thread):
     def _read(self, calendar_id: str, everything: bool) -> None:
         try:
             self.read(calendar_id, everything=everything)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, Refused) as error:
             log.warning("%s could not be read (%s); the next round tries again", calendar_id, type(error).__name__)
 
     def read(self, calendar_id: str, *, everything: bool = False) -> None:

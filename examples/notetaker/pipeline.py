@@ -8,8 +8,12 @@ import httpx
 Json = dict[str, Any]
 
 
+class Refused(Exception):
+    """The API does not do what was asked; asking again changes nothing."""
+
+
 class Pipeline:
-    """A client of the API. Raises httpx.HTTPError for what went wrong; safe to share among threads."""
+    """A client of the API. Raises Refused or httpx.HTTPError; safe to share among threads."""
 
     def __init__(self, api_url: str, api_key: str) -> None:
         self._http = httpx.Client(headers={"Authorization": f"Token {api_key}"}, timeout=20, trust_env=False)
@@ -30,7 +34,7 @@ class Pipeline:
 
     def forget_calendar(self, calendar_id: str) -> None:
         """Follow it no longer."""
-        self._http.delete(f"{self._url}/calendars/{calendar_id}")
+        self._delete(f"/calendars/{calendar_id}")
 
     def events(self, **query: str) -> Iterator[Json]:
         """All events that fit, page by page."""
@@ -46,16 +50,20 @@ class Pipeline:
         return self._ask("POST", "/bots", asked)
 
     def unschedule_bot(self, bot_id: str) -> None:
-        """Call the bot off; one that is gone already is fine."""
-        answer = self._http.delete(f"{self._url}/bots/{bot_id}")
+        """Call the bot off."""
+        self._delete(f"/bots/{bot_id}")
+
+    def _delete(self, path: str) -> None:
+        """What is gone already is fine."""
+        answer = self._http.delete(self._url + path)
         if answer.status_code != 404:
-            answer.raise_for_status()
+            _good(answer)
 
     def _find(self, path: str) -> Json | None:
         answer = self._http.get(self._url + path)
         if answer.status_code == 404:
             return None
-        return answer.raise_for_status().json()
+        return _good(answer).json()
 
     def _ask(
         self,
@@ -66,4 +74,11 @@ class Pipeline:
         query: Mapping[str, str] | None = None,
     ) -> Json:
         url = path if path.startswith("http") else self._url + path
-        return self._http.request(method, url, json=body, params=query).raise_for_status().json()
+        return _good(self._http.request(method, url, json=body, params=query)).json()
+
+
+def _good(answer: httpx.Response) -> httpx.Response:
+    """400 and 409 are for who asked; everything else that is no success is for who runs Notetaker."""
+    if answer.status_code in (400, 409):
+        raise Refused(answer.text)
+    return answer.raise_for_status()

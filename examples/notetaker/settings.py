@@ -1,6 +1,7 @@
 """What Notetaker must be told, from the environment."""
 
 import base64
+import binascii
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,11 +24,15 @@ class Settings:
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """From ``NOTETAKER_…`` variables; raises KeyError naming one that is missing."""
+        """From ``NOTETAKER_…`` variables; raises KeyError or ValueError naming one that is missing or wrong."""
+        try:
+            secret = base64.b64decode(environment["NOTETAKER_WEBHOOK_SECRET"], validate=True)
+        except binascii.Error:
+            raise ValueError("NOTETAKER_WEBHOOK_SECRET") from None
         return cls(
             api_url=environment["NOTETAKER_API_URL"].rstrip("/"),
             api_key=environment["NOTETAKER_API_KEY"],
-            webhook_secret=base64.b64decode(environment["NOTETAKER_WEBHOOK_SECRET"], validate=True),
+            webhook_secret=secret,
             base_url=environment.get("NOTETAKER_BASE_URL", "http://127.0.0.1:8100").rstrip("/"),
             database=Path(environment.get("NOTETAKER_DATABASE", "notetaker.sqlite3")),
             poll_seconds=float(environment.get("NOTETAKER_POLL_SECONDS", "30")),

@@ -154,6 +154,15 @@ class Store:
             now.isoformat(),
         )
 
+    def waiting_for_bots(self, *, now: datetime) -> set[str]:
+        """Calendars of which an event moved whose bot has not followed yet: it does so a moment later."""
+        found = self._all(
+            "SELECT DISTINCT calendar_id FROM event WHERE bot_state = 'scheduled' "
+            "AND datetime(bot_join_at) <> datetime(starts_at) AND datetime(starts_at) > datetime(?)",
+            now.isoformat(),
+        )
+        return {row["calendar_id"] for row in found}
+
     # -- webhooks
 
     def is_new(self, key: str) -> bool:

@@ -137,6 +137,14 @@ def test_connect_a_calendar_and_send_a_bot_that_follows(example: Any, ada: Perso
     assert example.api("GET", "/bots")["results"] == []
 
 
+def test_a_forged_webhook_is_refused(example: Any) -> None:
+    forged = {"X-Webhook-Signature": "Zm9yZ2Vk"}
+    told = b'{"idempotency_key":"1","trigger":"calendar.events_update","calendar_id":"cal_0000000000000000"}'
+    for headers in ({}, forged):
+        assert httpx.post(f"{example.notetaker_url}/webhooks", content=told, headers=headers).status_code == 401
+    example.until("its line in the log", lambda: example.output().count("a webhook was refused") == 2)
+
+
 def test_ctrl_c_ends_it_all(example: Any) -> None:
     """As a terminal does it: everyone in the foreground hears of it. No process and no listener is left."""
     example.processes()

@@ -146,6 +146,16 @@ class Stack:
     api_url: str
     notetaker_url: str
     project_id: str
+    key: str
+    api: uvicorn.Server
+
+    def stop_api(self) -> None:
+        """It answers nobody any more."""
+        self.api.should_exit = True
+        deadline = time.monotonic() + 30
+        while self.api.servers and any(one.is_serving() for one in self.api.servers):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def ask_sync(self) -> None:
         """As a push or a PATCH would."""
@@ -228,7 +238,8 @@ def stack(database_url: str, keyring: KeyRing, tmp_path: Path) -> Iterator[Stack
         sandbox.create_client("notetaker", redirect_uris=redirects)
         people(sandbox)
         config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, server_header=False, ws="none")
-        held.enter_context(serving(uvicorn.Server(config), sock))
+        api = uvicorn.Server(config)
+        held.enter_context(serving(api, sock))
         told = NotetakerSettings.load(
             {
                 "NOTETAKER_API_URL": f"{api_url}/api/v1",
@@ -255,7 +266,7 @@ def stack(database_url: str, keyring: KeyRing, tmp_path: Path) -> Iterator[Stack
         )
         stages.start()
         held.callback(stages.stop)
-        yield Stack(sandbox, db, api_url, notetaker_url, project)
+        yield Stack(sandbox, db, api_url, notetaker_url, project, key, api)
 
 
 KEYS = "test:" + "A" * 43 + "="

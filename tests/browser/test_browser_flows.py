@@ -127,19 +127,63 @@ def test_a_state_used_again_connects_nothing(page: Page, stack: Stack, shot: Sho
     expect(page.get_by_role("listitem").filter(has_text="Google")).to_have_count(1)
 
 
-def test_an_evil_return_url_gets_no_link(page: Page, stack: Stack) -> None:
-    """The only way to a link is the API, which refuses; a browser cannot change where a link leads back to."""
+def test_an_evil_return_url_leads_nowhere(page: Page, stack: Stack) -> None:
+    """The API makes no link to one, and a browser cannot change where a link leads back to."""
+
+    def ask(return_url: str) -> httpx.Response:
+        return httpx.post(
+            f"{stack.api_url}/api/v1/connect_links",
+            json={"platform": "google", "return_url": return_url},
+            headers={"Authorization": f"Token {stack.key}"},
+        )
+
+    refused = ask("https://evil.example/")
+    assert (refused.status_code, list(refused.json())) == (400, ["return_url"])
     sign_in(page, stack)
-    links: list[str] = []
-    page.on("request", lambda request: links.append(request.url) if "/connect/google?link=" in request.url else None)
-    page.get_by_role("button", name="Connect Google").click()
-    expect(page.get_by_role("heading", name="Choose an account")).to_be_visible()
-    page.goto(stack.notetaker_url)
-    page.get_by_role("button", name="Connect Google").click()
-    page.goto(f"{links[-1]}&return_url=https://evil.example/")
-    expect(page.get_by_role("heading", name="This link was used already")).to_be_visible()
-    answer = httpx.post(f"{stack.api_url}/api/v1/connect_links", json={"return_url": "https://evil.example/"})
-    assert answer.status_code == 401
+    url = ask(f"{stack.notetaker_url}/connected").json()["url"]
+    page.goto(f"{url}&return_url=https://evil.example/")
+    page.get_by_role("button", name="ada@example.com").click()
+    page.get_by_role("button", name="Allow").click()
+    page.get_by_role("button", name="Follow this calendar").click()
+    expect(page).to_have_url(re.compile(f"^{re.escape(stack.notetaker_url)}/"))
+    expect(page.get_by_text("begun by someone else or in another session")).to_be_visible()
+
+
+def test_a_redirect_that_is_not_registered_ends_at_the_provider(page: Page, stack: Stack, shot: Shot) -> None:
+    sign_in(page, stack)
+    for provider, button in (("google", "Connect Google"), ("microsoft", "Connect Microsoft")):
+        page.goto(stack.notetaker_url)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_role("heading", name="Choose an account")).to_be_visible()
+        page.goto(page.url.replace("callback", "elsewhere"))
+        shot(page, f"{provider}-blocked")
+
+
+def test_an_address_without_a_page_says_so(page: Page, stack: Stack, shot: Shot) -> None:
+    page.goto(f"{stack.api_url}/connect/apple")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    shot(page, "connect-no-page")
+    page.goto(f"{stack.notetaker_url}/nothing")
+    expect(page.get_by_text("There is nothing here")).to_be_visible()
+    page.goto(f"{stack.notetaker_url}/updates")
+    expect(page.get_by_label("Your e-mail address")).to_be_visible()
+
+
+def test_while_the_api_is_down_the_page_says_so_and_changes_nothing(page: Page, stack: Stack, shot: Shot) -> None:
+    sign_in(page, stack)
+    connect(page)
+    expect(switch(page, "Planning")).not_to_be_checked()
+    stack.stop_api()
+    switch(page, "Planning").click()
+    expect(page.get_by_text("The calendar service did not do it.")).to_be_visible()
+    expect(switch(page, "Planning")).not_to_be_checked()
+    expect(switch(page, "Planning")).to_be_focused()
+    shot(page, "notetaker-service-down")
+    page.get_by_role("button", name="Connect Microsoft").click()
+    expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
+    shot(page, "notetaker-trouble")
+    page.get_by_role("link", name="Back to your meetings").click()
+    expect(page.get_by_text("Planning")).to_be_visible()
 
 
 def test_pick_a_second_calendar(page: Page, stack: Stack) -> None:

@@ -16,6 +16,12 @@ const live = document.getElementById("live");
 const said = document.getElementById("said");
 let reading = Promise.resolve();
 
+// Trouble is shown until something else is said; the rest is for those who cannot see the page change.
+function say(text, isTrouble = false) {
+  said.textContent = text;
+  said.classList.toggle("trouble", isTrouble);
+}
+
 // The focus stays where it was: a switch that is drawn anew is found by the meeting that it belongs to.
 function swap(html) {
   const place = document.activeElement && document.activeElement.closest("#live li[id]");
@@ -39,7 +45,10 @@ function read() {
 local(document);
 if (live) {
   const updates = new EventSource("/updates");
-  updates.addEventListener("changed", () => read().then(() => { said.textContent = "Your meetings were updated."; }));
+  updates.addEventListener("changed", () => read().then(() => {
+    if (!said.classList.contains("trouble")) say("Your meetings were updated.");
+    if (live.querySelector(".alert")) document.querySelector(".notice")?.remove(); // what it says holds no longer
+  }));
   // What happened between the page and the first word of the stream, or while it was broken, is read now.
   updates.addEventListener("hello", () => read());
   window.addEventListener("pagehide", () => updates.close());
@@ -50,7 +59,11 @@ if (live) {
     event.preventDefault();
     form.querySelector("button").setAttribute("aria-busy", "true");
     const answer = await fetch(form.action, { method: "POST" }).catch(() => null);
-    said.textContent = answer && answer.ok ? "Saved." : "That did not work. Please try again.";
+    const page = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
+    const told = page && page.querySelector("[data-told]");
     await read();
+    if (told) say(told.textContent, true);
+    else if (answer && answer.ok) say("Saved.");
+    else say("Notetaker does not answer. Please try again.", true);
   });
 }
