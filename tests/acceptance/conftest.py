@@ -70,7 +70,7 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def installation_environment() -> Callable[[], dict[str, str]]:
     """A clean environment with free ports for an installation that a test starts by itself, without a live standby."""
 

@@ -1,4 +1,4 @@
-"""*Getting started*, word for word, in a clean clone: ends with a bot scheduled."""
+"""*Getting started* and the README's tour, word for word, in a clean clone: what they promise is what one sees."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def blocks(terminal: str) -> list[str]:
     return re.findall(rf'(?ms)^```sh title="{terminal}"\n(.*?)^```', PAGE.read_text())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def terminal(clone: Path, installation_environment: Callable[[], dict[str, str]]) -> Iterator[dict[str, str]]:
     """The environment of both terminals; `up` runs in the first."""
     variables = installation_environment() | {"PYTHONPATH": str(clone)}
@@ -47,16 +47,41 @@ def terminal(clone: Path, installation_environment: Callable[[], dict[str, str]]
         up.wait(90)
 
 
+def bash(*words: str, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The second terminal, to its end."""
+    return subprocess.run(["bash", *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+
+
 def test_getting_started_ends_with_a_bot_scheduled(clone: Path, terminal: dict[str, str]) -> None:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks("terminal 2"))],
-        cwd=clone,
-        env=terminal,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = bash("-euo", "pipefail", "-c", "\n".join(blocks("terminal 2")), cwd=clone, env=terminal)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert '{"next":null,"previous":null,"results":[]}' in done.stdout
     assert done.stdout.rstrip().endswith('"state":"scheduled"')
+
+
+def test_the_tour_of_the_readme_shows_what_it_says(clone: Path, terminal: dict[str, str]) -> None:
+    """Every command of its second terminal. One fails, as told: the sync while Google is down."""
+    text = (ROOT / "README.md").read_text()
+    tour = text[text.index("Now change something, in a second terminal") : text.index("## Documentation")]
+    commands = [line for block in re.findall(r"(?ms)^```sh\n(.*?)^```", tour) for line in block.splitlines()]
+    moved = next(number for number, line in enumerate(commands) if "sandbox move" in line)
+    commands.insert(moved + 1, f"{WAIT} 60")  # a reader takes longer than the webhook does
+    done = bash("-uc", "\n".join(f'{line}\necho "=> $?"' for line in commands), cwd=clone, env=terminal)
+    said = re.findall(r"(?s)(.*?)=> (\d+)\n", done.stdout)
+    assert len(said) == len(commands), done.stderr
+    steps = [(command, text, int(code)) for command, (text, code) in zip(commands, said, strict=True)]
+    wrong = [command for command, _, code in steps if code]
+    assert wrong == ["calendar-pipeline sync --all"], done.stdout + done.stderr
+    [failed, mended] = [(text, code) for command, text, code in steps if command == "calendar-pipeline sync --all"]
+    assert (failed[1], mended[1]) == (1, 0)
+    assert "retry: backendError" in failed[0]
+    told = [text for command, text, _ in steps if command.startswith(WAIT)]
+    for text, change in zip(told, CHANGES, strict=True):
+        assert "verified" in text
+        assert f"  {change} evt_" in text
+    [listed] = [text for command, text, _ in steps if "ordering=-updated_at" in command]
+    assert '"is_deleted":true' in listed
+
+
+WAIT = "calendar-pipeline sandbox webhooks --wait"
+CHANGES = ("updated", "deleted", "restored")
