@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,25 @@ def test_the_kubernetes_instance_is_the_projects_own_but_for_the_launcher() -> N
     theirs = yaml.safe_load((DEPLOY / "kubernetes" / "instance" / "dagster.yaml").read_text())
     del theirs["run_launcher"]
     assert theirs == ours
+
+
+def test_the_units_user_is_the_databases_role() -> None:
+    """By its socket PostgreSQL lets a user of the machine in as the role of the same name, and as no other."""
+    files = (DEPLOY / "systemd").glob("*.service")
+    users = {found for path in files for found in re.findall(r"(?m)^User=(.+)$", path.read_text())}
+    settings = (DEPLOY / "systemd" / "calendar-pipeline.env").read_text()
+    urls = [make_url(url) for url in re.findall(r"(?m)^\w*(?:DATABASE|POSTGRES)_URL=(.+)$", settings)]
+    assert len(urls) == 2
+    assert {url.username for url in urls} == users
+    assert {url.query["host"] for url in urls} == {"/run/postgresql"}
+
+
+def test_nobody_is_believed_who_forwards_an_address() -> None:
+    """But a proxy on a private network: with * everybody could choose the address that they are counted by."""
+    told = [words[words.index(FORWARDED) + 1] for _, words in commands() if FORWARDED in words]
+    assert len(told) == 2
+    for networks in told:
+        assert all(ip_network(network).is_private for network in networks.split(","))
+
+
+FORWARDED = "--forwarded-allow-ips"
