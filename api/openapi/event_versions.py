@@ -56,6 +56,7 @@ def _as_of() -> Json:
         "listEventsAsOf",
         "The events of a calendar as they were recorded at an instant",
         {"200": json("Versions", "The last version of each event up to then.")},
+        410,
         parameters=[
             query("calendar_id", {"type": "string"}, "Whose events.") | {"required": True},
             query("as_of", INSTANT, "An instant in the past.") | {"required": True},

@@ -1,6 +1,7 @@
 """Paths of our own over the record: an event in full, its versions, a calendar as of an instant, the change feed."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from litestar import Request, Response, get
@@ -81,10 +82,12 @@ def list_events_as_of(request: Request[Any, Any, Any]) -> Response[bytes]:
         after = str(position.after)
     if not own.could_be(calendar, "cal"):
         return responses.json(records.Versions(results=[], has_more=False, next_cursor=None))
+    project = auth.project_id(request)
     with services.of(request).db.single() as conn:
-        rows = versions.as_of(
-            conn, auth.project_id(request), calendar, at=at, deleted=deleted, after=after, limit=limit + 1
-        )
+        rows = versions.as_of(conn, project, calendar, at=at, deleted=deleted, after=after, limit=limit + 1)
+        kept_from = versions.kept_from(conn, project)
+    if kept_from is not None and at < kept_from:
+        raise _not_kept(kept_from)
     return _page(rows, limit, [Position("as_of", of, row.event_id) for row in rows[:limit]])
 
 
@@ -140,6 +143,11 @@ def _no_event() -> problems.Problem:
 
 def _gone(why: str) -> problems.Problem:
     return problems.Problem(410, {"detail": f"{why} Begin anew.", "code": "cursor_expired", "resync": RESYNC})
+
+
+def _not_kept(since: datetime) -> problems.Problem:
+    told = f"The project keeps its history from {since.isoformat()} on. Ask for that instant or a later one."
+    return problems.Problem(410, {"detail": told, "code": "not_kept"})
 
 
 HANDLERS = [

@@ -70,6 +70,10 @@ _VERSIONS = sa.text("""
     SELECT 0 AS events, count(*) AS versions, max(seq) AS last FROM versions
 """)
 
+_KEPT_FROM = sa.text("""
+    UPDATE project_counter SET kept_from = GREATEST(kept_from, :cutoff) WHERE project_id = :project
+""")
+
 _COUNT = sa.text("""
     UPDATE project_counter SET expired = expired + :versions, floor = GREATEST(floor, :last)
     WHERE project_id = :project
@@ -82,8 +86,13 @@ def projects(connection: Connection, *, now: datetime) -> list[tuple[str, dateti
 
 
 def expire(db: Database, project: str, cutoff: datetime, *, batch: int = BATCH) -> Expired:
-    """Remove what a project keeps no longer, in short transactions; stopped anywhere, the next time goes on."""
+    """Remove what a project keeps no longer, in short transactions; stopped anywhere, the next time goes on.
+
+    Before anything goes, it is on record that states before the cutoff are not whole any more.
+    """
     events = versions = 0
+    with db.single() as connection:
+        connection.execute(_KEPT_FROM, {"project": project, "cutoff": cutoff})
     for statement in (_EVENTS, _VERSIONS):
         while True:
             with db.begin() as connection:

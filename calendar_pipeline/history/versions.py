@@ -74,6 +74,15 @@ def as_of(
     return conn.execute(_AS_OF, given).all()
 
 
+_KEPT_FROM = sa.text("SELECT kept_from FROM project_counter WHERE project_id = :project")
+
+
+def kept_from(conn: Connection, project_id: str) -> datetime | None:
+    """The instant before which states are not whole any more; None: all are. Read it behind what it is asked for."""
+    found: datetime | None = conn.execute(_KEPT_FROM, {"project": project_id}).scalar_one()
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """Where the feed ends now, and in which epoch."""

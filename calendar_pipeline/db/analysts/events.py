@@ -29,8 +29,8 @@ VERSION = View(
 
 AS_OF = AsOf(
     name="event_as_of",
-    comment="Events as they were recorded at an instant, without those that were deleted by then. "
-    "Columns are those of event_history.",
+    comment="Events as they were recorded at an instant, without those that were deleted by then. Columns are those of "
+    "event_history. An error says so where retention has removed what held then.",
     returns="event_history",
     # Which versions these are is read from an index alone; only they themselves are fetched.
     query="""
@@ -43,6 +43,9 @@ AS_OF = AsOf(
         ) AS last
         JOIN event_history h ON (h.project_id, h.calendar_id, h.seq, h.recorded_at)
                               = (last.project_id, last.calendar_id, last.seq, last.recorded_at)
+        LEFT JOIN project_counter kept ON kept.project_id = last.project_id AND kept.kept_from > instant
         WHERE NOT last.is_deleted
+          AND CASE WHEN kept.project_id IS NULL THEN true
+                   ELSE history_is_not_kept(last.project_id, kept.kept_from) END
     """,
 )

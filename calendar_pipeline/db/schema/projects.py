@@ -35,6 +35,7 @@ project_counter = Table(
     Column("webhooks", Integer, nullable=False, server_default=text("0"), comment="the project's own subscriptions"),
     Column("expired", BigInteger, nullable=False, server_default=text("0"), comment="rows that retention removed"),
     Column("floor", BigInteger, nullable=False, server_default=text("0"), comment="numbers above it are all there"),
+    at("kept_from", comment="states as of an instant before it are not whole any more; null: all are"),
     comment="The last history sequence number and stamp given out, by turns, so their order is commit order.",
 )
 

@@ -14,8 +14,8 @@ from api.positions import Position
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import NewCalendar
 from calendar_pipeline.db.connect import Database, json_text
+from calendar_pipeline.history import retention, versions
 from calendar_pipeline.history import store as history
-from calendar_pipeline.history import versions
 
 NEW = NewCalendar(platform="google", client_id="c", client_secret="s", refresh_token="t")
 RESYNC_KEYS = {"type", "title", "status", "detail", "code", "resync"}
@@ -216,6 +216,22 @@ def test_where_retention_left_something_out_nobody_is_led_past_it(client, change
     assert client.get("/event_changes", params={"cursor": early}).status_code == 410
     (left,) = client.get("/event_changes", params={"cursor": late}).json()["results"]
     assert left["sequence"] == 4
+
+
+def test_a_state_from_before_what_is_kept_is_refused_with_the_instant_from_which_states_are_whole(
+    client, change, db, tenant, calendar_id, clock
+) -> None:
+    change(evt(1), "x", kind="created")
+    early = clock()
+    clock.pass_by(days=10)
+    cutoff = clock()
+    retention.expire(db, tenant.id, cutoff)
+    clock.pass_by(days=1)
+    query = {"calendar_id": calendar_id, "as_of": early.isoformat()}
+    answer = client.get("/calendar_events_as_of", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (410, "not_kept")
+    assert cutoff.isoformat() in answer.json()["detail"]
+    assert client.get("/calendar_events_as_of", params=query | {"as_of": cutoff.isoformat()}).status_code == 200
 
 
 def test_fault_25_after_a_restore_old_cursors_are_gone(client, change, db, tenant, clock) -> None:

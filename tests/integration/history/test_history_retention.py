@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from calendar_pipeline.db import migrate
 from calendar_pipeline.history import proof, retention
@@ -66,6 +66,33 @@ def test_small_batches_remove_the_same_and_a_second_time_nothing(busy: Any) -> N
     assert retention.expire(busy.db, "p", CUTOFF, batch=1).versions == 7
     assert retention.expire(busy.db, "p", CUTOFF).versions == 0
     assert proven(busy)
+
+
+@pytest.mark.parametrize("where", ["true", "project_id = 'p'", "calendar_id = 'c'", "event_id = 'future'"])
+def test_a_state_from_before_the_cutoff_is_refused_with_the_instant_from_which_states_are_whole(
+    busy: Any, where: str
+) -> None:
+    query = f"SELECT event_id FROM event_as_of(:at) WHERE {where}"
+    assert busy.rows(query, at=JANUARY + 2 * DAY)
+    retention.expire(busy.db, "p", CUTOFF)
+    with pytest.raises(DBAPIError, match=r"p keeps its history from 2026-03-01 00:00:00\+00 on") as refused:
+        busy.rows(query, at=JANUARY + 2 * DAY)
+    assert "Ask for a later instant" in str(refused.value)
+    assert busy.rows(query, at=CUTOFF)
+
+
+def test_a_project_that_keeps_everything_is_asked_for_any_instant_beside_one_that_does_not(busy: Any) -> None:
+    busy.calendar("q1", project="q")
+    busy.write("old", calendar="q1", project="q", at=JANUARY)
+    retention.expire(busy.db, "p", CUTOFF)
+    query = "SELECT event_id FROM event_as_of(:at) WHERE project_id = 'q'"
+    assert busy.rows(query, at=JANUARY + DAY) == [("old",)]
+
+
+def test_a_shorter_cutoff_later_does_not_give_back_what_was_removed(busy: Any) -> None:
+    retention.expire(busy.db, "p", CUTOFF)
+    retention.expire(busy.db, "p", JANUARY)
+    assert busy.rows("SELECT kept_from FROM project_counter") == [(CUTOFF,)]
 
 
 def test_a_loss_beside_what_was_removed_is_still_found(busy: Any) -> None:
