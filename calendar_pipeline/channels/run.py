@@ -65,7 +65,7 @@ def keep(channels: Channels, *, limit: int = 25) -> int:
         with channels.ingest.db.single() as connection:
             wanted = store.wanted(connection, limit=limit)
         for calendar in wanted:
-            done += _make(channels, calendar, failures=0, replaces=None)
+            done += _make(channels, calendar, failures=0, replaces=None, if_wanted=True)
     with channels.ingest.db.single() as connection:
         due = store.claim(connection, limit=limit, lease=new_lease(), length=LEASE, now=now)
     for channel in due:
@@ -106,8 +106,13 @@ def _attend(channels: Channels, channel: Channel, *, now: datetime) -> None:
 # -- making ------------------------------------------------------------------------------------------------
 
 
-def _make(channels: Channels, calendar: str, *, failures: int, replaces: Channel | None) -> bool:
-    """Ask for a channel; False if the calendar cannot be claimed now. What comes of it stands in the database."""
+def _make(
+    channels: Channels, calendar: str, *, failures: int, replaces: Channel | None, if_wanted: bool = False
+) -> bool:
+    """Ask for a channel; False if the calendar cannot be claimed now. What comes of it stands in the database.
+
+    `if_wanted`: unless another worker was first; otherwise we hold the channel that calls for it.
+    """
     claimed = _claim(channels, calendar)
     if claimed is None:
         return False
@@ -134,6 +139,7 @@ def _make(channels: Channels, calendar: str, *, failures: int, replaces: Channel
                 until=until,
                 answer_by=now + plan.ANSWER,
                 failures=failures,
+                if_wanted=if_wanted,
             ):
                 return False
         channels.ingest.crash("asked")

@@ -76,7 +76,8 @@ def want_missing(connection: Connection) -> int:
 
 
 _OPEN = sa.text("""
-    WITH ours AS (UPDATE calendar SET channel_wanted = false WHERE id = :calendar AND lease_token = :lease
+    WITH ours AS (UPDATE calendar SET channel_wanted = false
+                  WHERE id = :calendar AND lease_token = :lease AND (channel_wanted OR NOT :if_wanted)
                   RETURNING id, project_id, platform),
          refused AS (DELETE FROM notification_channel WHERE calendar_id = :calendar AND state = 'refused')
     INSERT INTO notification_channel (id, calendar_id, project_id, platform, state, token_hash, path_hash, created_at,
@@ -97,14 +98,15 @@ def open_(
     until: datetime,
     answer_by: datetime,
     failures: int,
+    if_wanted: bool,
 ) -> bool:
     """Note that a channel is about to be asked for: its first message may come before the answer.
 
-    False if the calendar is not ours any more.
+    False if the calendar is not ours any more, or, `if_wanted`, if another worker has made one since we looked.
     """
     parameters = {
         "calendar": calendar, "lease": lease, "id": channel, "token": token, "path": path, "now": now, "until": until,
-        "answer_by": answer_by, "failures": failures,
+        "answer_by": answer_by, "failures": failures, "if_wanted": if_wanted,
     }  # fmt: skip
     return connection.execute(_OPEN, parameters).rowcount == 1
 
@@ -241,12 +243,15 @@ _END = sa.text("""
         WHERE id = :id AND lease_token = :lease
         RETURNING calendar_id
     )
-    UPDATE calendar SET channel_wanted = true FROM ended WHERE :wanted AND calendar.id = ended.calendar_id
+    UPDATE calendar SET channel_wanted = true FROM ended
+    WHERE :wanted AND calendar.id = ended.calendar_id
+      AND NOT EXISTS (SELECT FROM notification_channel n
+                      WHERE n.calendar_id = calendar.id AND n.id <> :id AND n.state IN ('asked', 'live'))
 """)
 
 
 def end(connection: Connection, channel: Channel, *, code: str | None, wanted: bool = False) -> None:
-    """It is over; late messages are still known until it would have expired. `wanted`: its calendar needs another."""
+    """It is over; late messages are still known until it would have expired. `wanted`: its calendar needs one."""
     connection.execute(_END, {"id": channel.id, "lease": channel.lease_token, "code": code, "wanted": wanted})
 
 
@@ -315,6 +320,30 @@ _CODES = sa.text("""
 def codes(connection: Connection) -> dict[str, int]:
     """The most frequent reasons why channels are not well."""
     return {row.code: row.n for row in connection.execute(_CODES)}
+
+
+_SEALED = sa.text("""
+    SELECT n.calendar_id, n.project_id AS project, s.column, s.value
+    FROM notification_channel n,
+         LATERAL (VALUES ('client_secret', n.client_secret), ('refresh_token', n.refresh_token),
+                         ('access_token', n.access_token)) AS s ("column", value)
+    WHERE s.value IS NOT NULL
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A secret of a calendar that is gone or disconnected, by which its channel can still be stopped."""
+
+    calendar_id: str
+    project: str
+    column: str
+    value: bytes = field(repr=False)
+
+
+def sealed(connection: Connection) -> list[Sealed]:
+    """All of them; there are few, for a short time."""
+    return [Sealed(**row) for row in connection.execute(_SEALED).mappings()]
 
 
 _IS_DUE = sa.text("""

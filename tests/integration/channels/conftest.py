@@ -1,7 +1,9 @@
 """A provider that pushes, our API that hears it, and a database between them: real HTTP both ways, time as we like."""
 
+import re
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -28,6 +30,7 @@ from sandbox.server import Running, running
 from sandbox.world import World
 
 SETTLE_S = 10.0
+METRICS = "of-metrics-and-long-enough-for-it-0123"
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Pushing:
 
     def change(self) -> None:
         """Something changes at the provider, and it says so."""
-        self.sandbox.world.create_event(self.at, start="2026-11-24T15:00", title="Meeting")
+        start = (self.clock() + timedelta(days=1)).isoformat()  # in view, however long the test's time has passed
+        self.sandbox.world.create_event(self.at, start=start, title="Meeting")
         self.settle()
 
     def connect(self) -> None:
@@ -92,6 +96,16 @@ class Pushing:
     @property
     def is_due(self) -> bool:
         return bool(self.row["next_sync_at"] <= self.clock())
+
+    def counted(self, verdict: str) -> int:
+        """Notifications of which `/metrics` says this."""
+        request = urllib.request.Request(
+            f"{self.channels.public_base_url}/metrics", headers={"authorization": f"Bearer {METRICS}"}
+        )
+        with urllib.request.urlopen(request, timeout=SETTLE_S) as answer:
+            labels = rf'platform="{self.platform}",verdict="{verdict}"'
+            found = re.search(rf"notifications_total\{{{labels}\}} (\S+)", answer.read().decode())
+        return int(float(found[1])) if found else 0
 
     def states(self) -> list[str]:
         return [row["state"] for row in self.rows("SELECT state FROM notification_channel ORDER BY created_at, id")]
@@ -122,7 +136,7 @@ def sandbox(clock: Any) -> Iterator[Running]:
 @pytest.fixture
 def public_url(db: Database, keyring: Any, clock: Any) -> Iterator[str]:
     """The API behind a real socket, where the provider reaches it."""
-    app = create_app(Settings(_env_file=None), db=db, keyring=keyring, clock=clock)
+    app = create_app(Settings(_env_file=None, metrics_token=METRICS), db=db, keyring=keyring, clock=clock)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -268,10 +268,85 @@ def test_a_disconnected_calendar_stops_its_channel_and_gets_another_when_it_is_b
     assert sorted(pushing.states()) == ["ended", "live"]
 
 
+def test_two_workers_that_see_the_same_calendar_make_one_channel(pushing: Any) -> None:
+    from dataclasses import replace
+
+    pushing.sync()
+    asked_for_the_time = []
+
+    def clock() -> Any:
+        """The second look at the clock comes after the list was read: just then another worker does all of it."""
+        asked_for_the_time.append(1)
+        if len(asked_for_the_time) == 2:
+            assert run.keep(pushing.channels) == 1
+        return pushing.clock()
+
+    channels = replace(pushing.channels, ingest=replace(pushing.channels.ingest, clock=clock))
+    assert run.keep(channels) == 0
+    pushing.settle()
+    assert pushing.states() == ["live"]
+    assert len(pushing.sandbox.world.channels()) == 1
+
+
+@google
+@pytest.mark.parametrize("point", ["asked", "watched"])
+@pytest.mark.parametrize("order", ["old first", "new first"])
+def test_a_death_in_the_middle_of_a_replacement_leaves_one_channel_in_the_end(
+    pushing: Any, point: str, order: str
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    pushing.connect()
+    pushing.clock.pass_by(days=6)
+    with pytest.raises(Killed):
+        run.keep(pushing.crashing(point, die))
+    pushing.settle()
+    assert sorted(pushing.states()) == ["asked", "live"]
+    pushing.execute("UPDATE calendar SET lease_until = NULL WHERE id = :cal")
+    pushing.execute("UPDATE notification_channel SET lease_until = NULL")
+    pushing.clock.pass_by(minutes=3)
+    first, then = ("live", "asked") if order == "old first" else ("asked", "live")
+    for state in (first, then):
+        pushing.execute(
+            "UPDATE notification_channel SET next_at = :now WHERE state = :state", now=pushing.clock(), state=state
+        )
+        pushing.execute(
+            "UPDATE notification_channel SET next_at = :later WHERE state <> :state",
+            later=pushing.clock() + timedelta(minutes=1),
+            state=state,
+        )
+        pushing.keep()
+    for _ in range(3):
+        pushing.keep(minutes=3)
+    assert pushing.states().count("live") == 1
+    assert len(pushing.sandbox.world.channels()) == 1
+
+
 def calendars_place(pushing: Any) -> Any:
     from calendar_pipeline.calendars.store import secret_place
 
     return secret_place("refresh_token", pushing.calendar, pushing.project)
+
+
+def test_secrets_that_outlived_their_calendar_and_cannot_be_opened_are_told_of(pushing: Any) -> None:
+    from calendar_pipeline.channels import health
+    from calendar_pipeline.secrets.keyring import KeyRing, generate
+
+    def told(ring: Any) -> list[tuple[str, int]]:
+        with pushing.db.single() as connection:
+            return [(one.kind, one.count) for one in health.examine(connection, ring, now=pushing.clock())]
+
+    pushing.connect()
+    other = KeyRing.parse(generate("other"))
+    assert told(other) == [], "a channel of a followed calendar has none of its own"
+    pushing.forget()
+    assert pushing.states() == ["stopping"]
+    assert told(pushing.channels.ingest.keyring) == []
+    assert told(other) == [("unreadable", 3)]
 
 
 def test_a_channel_missing_for_whatever_reason_is_wanted_again(pushing: Any) -> None:

@@ -82,21 +82,25 @@ def test_what_push_told_is_no_miss(pushing: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("platform", "what", "answer"),
+    ("platform", "what", "answer", "verdict"),
     [
-        ("google", "token", 404),
-        ("google", "channel", 404),
-        ("google", "resource", 404),
-        ("microsoft", "token", 200),
-        ("microsoft", "channel", 200),
+        ("google", "token", 404, "wrong_token"),
+        ("google", "channel", 404, "unknown_channel"),
+        ("google", "resource", 404, "wrong_resource"),
+        ("microsoft", "token", 200, "wrong_token"),
+        ("microsoft", "channel", 200, "unknown_channel"),
     ],
 )
-def test_fault_43_a_forged_notification_brings_no_sync(pushing: Any, what: str, answer: int) -> None:
+def test_fault_43_a_forged_notification_brings_no_sync_and_is_counted(
+    pushing: Any, what: str, answer: int, verdict: str
+) -> None:
     """Graph's come in batches with others' entries: the batch is taken, the entry is not."""
     pushing.change()
     pushing.connect()
     before = pushing.row
+    assert pushing.counted(verdict) == 0
     assert pushing.sandbox.forge(pushing.at, what) == answer
+    assert pushing.counted(verdict) == 1
     assert pushing.row == before
 
 
