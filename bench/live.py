@@ -7,6 +7,7 @@ virtual time. All on 127.0.0.1; seconds are of this machine.
 import argparse
 import json
 import os
+import signal
 import statistics
 import threading
 import time
@@ -82,9 +83,11 @@ def receiving() -> Generator[Receiver]:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--sizes", type=int, nargs="*", default=[1, 1000])
+    parser.add_argument("--trials", type=int, nargs="*", default=[200], help="for each size, or for all")
     parser.add_argument("--events", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=5, help="live runs killed, to see when the next one works")
+    parser.add_argument("--storm", type=int, default=10_000, help="notifications of one calendar at once")
     parser.add_argument("--week", action="store_true", help="only the requests of a week at rest")
     given = parser.parse_args()
     if given.week:
@@ -92,19 +95,23 @@ def main() -> None:
 
         out.print(week())
         return
-    table = Table(title=f"{given.trials} moved events; seconds")
-    for name in ("calendars", "leg", "p50", "p95", "max", "lost"):
+    table = Table(title="moved events; seconds")
+    for name in ("calendars", "trials", "leg", "p50", "p95", "max", "lost"):
         table.add_column(name, justify="left" if name == "leg" else "right")
     os.environ |= {"WEBHOOK_ALLOW_HTTP": "true", "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_PORTS": "any"}
     with running() as system, receiving() as receiver:
         _subscribe(system, receiver.url)
         followed: list[tuple[str, Credentials]] = []
-        for size in given.sizes:
+        trials = given.trials * len(given.sizes) if len(given.trials) == 1 else given.trials
+        for size, count in zip(given.sizes, trials, strict=True):
             followed += _connect(system, size - len(followed), given.events, first=len(followed))
-            _trials(table, system, receiver, followed, given.trials)
-        idle = _idle(system)
-    out.print(table)
-    out.print(idle)
+            _trials(table, system, receiver, followed, count)
+        out.print(table)
+        out.print(_idle(system))
+        if given.kills:
+            out.print(_kills(system, given.kills))
+        if given.storm:
+            out.print(_storm(system, *followed[0], given.storm))
 
 
 def _subscribe(system: System, url: str) -> None:
@@ -187,7 +194,9 @@ def _trials(
         ("moved → webhook received", total),
     ]
     for leg, seconds in legs:
-        table.add_row(str(len(followed)), leg, *_quantiles(seconds), str(lost) if leg.startswith("moved") else "")
+        table.add_row(
+            str(len(followed)), str(count), leg, *_quantiles(seconds), str(lost) if leg.startswith("moved") else ""
+        )
 
 
 def _in_view(system: System, one: Credentials) -> str:
@@ -204,23 +213,64 @@ def _quantiles(seconds: Sequence[float]) -> tuple[str, str, str]:
     return f"{statistics.median(seconds):.2f}", f"{cuts[-1]:.2f}", f"{max(seconds):.2f}"
 
 
-def _idle(system: System, seconds: float = 20.0) -> str:
+def _idle(system: System, seconds: float = 15.0) -> str:
     """What a live run costs when there is nothing to do: the process's CPU, and statements it sends."""
     run = _scalar(system, "SELECT run_id FROM live_run WHERE state = 'working'")
+    spare = _scalar(system, "SELECT min(run_id) FROM live_run WHERE state = 'waiting'")
     calls = "SELECT sum(xact_commit) FROM pg_stat_database WHERE datname = 'calendar_pipeline'"
-    before, cpu = int(float(_scalar(system, calls))), _cpu(run)
+    before, cpu, warm = int(float(_scalar(system, calls))), _cpu(run), _cpu(spare)
     time.sleep(seconds)
-    after, used = int(float(_scalar(system, calls))), _cpu(run)
+    after, used, kept = int(float(_scalar(system, calls))), _cpu(run), _cpu(spare)
     return (
-        f"at rest: live run {100 * (used - cpu) / seconds:.1f} % of a core; "
+        f"at rest: live run {100 * (used - cpu) / seconds:.1f} % of a core, the one in waiting "
+        f"{100 * (kept - warm) / seconds:.1f} % and {_memory(spare):.0f} MB; "
         f"all of the installation {(after - before) / seconds:.1f} statements/s"
     )
+
+
+def _storm(system: System, calendar: str, one: Credentials, times: int) -> str:
+    """So many notifications of one calendar, as fast as the sandbox posts and the API takes them: how many syncs."""
+    runs = "SELECT count(*) FROM sync_run WHERE calendar_id = :id"
+    before, heard = _number(system, runs, calendar), system.sandbox.pushes().answers
+    begun = time.monotonic()
+    system.sandbox.ring(one.calendar_id, times)
+    while (tally := system.sandbox.pushes(settle_s=60)).waiting:
+        pass
+    seconds = time.monotonic() - begun
+    wait(lambda: system.number("SELECT count(*) FROM calendar WHERE requested_gen > synced_gen") == 0, 60)
+    answers = {code: count - heard.get(code, 0) for code, count in tally.answers.items() if count > heard.get(code, 0)}
+    return (
+        f"storm: {times} notifications of one calendar in {seconds:.1f} s, answered {answers}: "
+        f"{_number(system, runs, calendar) - before} syncs"
+    )
+
+
+def _kills(system: System, times: int) -> str:
+    """The process of the live run is killed, again and again: how long until the next one is at work."""
+    working = "SELECT run_id FROM live_run WHERE state = 'working' AND beat_until > clock_timestamp()"
+    waiting = "SELECT count(*) FROM live_run WHERE state = 'waiting' AND beat_until > clock_timestamp()"
+    took: list[float] = []
+    for _ in range(times):
+        wait(lambda: system.number(waiting) >= 1, 120)
+        run = _scalar(system, working)
+        begun = time.monotonic()
+        os.kill(int(_pid(run)), signal.SIGKILL)
+        while _scalar(system, f"SELECT count(*) FROM ({working}) AS r WHERE run_id <> '{run}'") == "0":
+            time.sleep(0.02)
+        took.append(time.monotonic() - begun)
+    return f"killed -9 {times} times: at work again after {statistics.median(took):.1f} s, at most {max(took):.1f} s"
 
 
 def _cpu(run: str) -> float:
     """CPU seconds of the process that carries a Dagster run."""
     fields = Path(f"/proc/{_pid(run)}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _memory(run: str) -> float:
+    """Megabytes that the process of a Dagster run has to itself."""
+    rollup = Path(f"/proc/{_pid(run)}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in rollup if line.startswith(("Private_Clean", "Private_Dirty"))) / 1024
 
 
 def _pid(run: str) -> str:
