@@ -8,10 +8,12 @@ import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.engine import Connection
 
 from bench.fleet import database
 from calendar_pipeline.db.connect import Database
@@ -70,6 +72,13 @@ def fill(db: Database, rows: int) -> str:
     return f"cal_{calendars // 2 + 1:016d}"
 
 
+def server_memory(connection: Connection) -> int:
+    """Peak memory of the connection's own server process, in MiB, buffers shared by all included."""
+    process = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,6 +114,7 @@ def main() -> None:
         with db.single() as connection:
             measure("replay: events that differ", lambda: len(proof.replay_differences(connection)))
             measure("numbers: holes", lambda: len(proof.holes(connection)))
+            table.add_row("peak memory of the server's process for both", "", f"{server_memory(connection)} MiB")
         table.add_row("size of event_history", "", str(ask(
             "SELECT pg_size_pretty(sum(pg_total_relation_size(inhrelid))) FROM pg_inherits "
             "WHERE inhparent = 'event_history'::regclass")))  # fmt: skip

@@ -174,6 +174,23 @@ def test_a_month_in_use_is_left_alone(busy: Any, monkeypatch: pytest.MonkeyPatch
     assert retention.detach_months(busy.db, now=datetime(2026, 5, 10, tzinfo=UTC)) == ["event_history_2026_02"]
 
 
+@pytest.mark.parametrize(
+    ("now", "gone"),
+    [
+        (datetime(2041, 3, 4, tzinfo=UTC), set()),  # December ended 62 days and a moment before the next day
+        (datetime(2041, 3, 5, tzinfo=UTC), {"event_history_2040_12"}),
+        (datetime(2041, 4, 4, tzinfo=UTC), {"event_history_2040_12"}),
+        (datetime(2041, 4, 5, tzinfo=UTC), {"event_history_2040_12", "event_history_2041_01"}),
+    ],
+)
+def test_an_empty_month_goes_62_days_after_its_end_over_the_turn_of_a_year(
+    record: Any, now: datetime, gone: set[str]
+) -> None:
+    migrate.prepare_history(record.db, now=datetime(2040, 12, 31, 23, 59, 59, tzinfo=UTC))
+    done = retention.detach_months(record.db, now=now)
+    assert {name for name in done if name >= "event_history_2040"} == gone
+
+
 def test_old_sync_records_go_and_new_ones_stay(record: Any) -> None:
     zero = dict.fromkeys(
         ("requests", "response_bytes", "pages", "items", "created", "updated", "deleted", "restored", "quarantined"), 0

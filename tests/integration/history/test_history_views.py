@@ -278,9 +278,11 @@ def test_an_analyst_reads_the_history_and_no_secret_and_cannot_write(record: Any
                 connection.exec_driver_sql(f"SET ROLE {role}")
                 connection.exec_driver_sql(question)
         closed = (
-            "SELECT refresh_token FROM calendar", "SELECT * FROM calendar", "SELECT * FROM api_key",
-            "SELECT * FROM webhook_secret", "INSERT INTO project (id, name) VALUES ('x', 'x')",
-            "DELETE FROM calendar_event", "CREATE TABLE mine (id int)",
+            "SELECT refresh_token FROM calendar", "SELECT sync_token FROM calendar", "SELECT * FROM calendar",
+            "SELECT * FROM api_key", "SELECT * FROM webhook_secret", "SELECT secret FROM webhook_subscription",
+            "SELECT body FROM webhook_delivery", "SELECT settings FROM bot", "SELECT * FROM erasure",
+            "INSERT INTO project (id, name) VALUES ('x', 'x')", "DELETE FROM calendar_event",
+            "CREATE TABLE mine (id int)",
         )  # fmt: skip
         for statement in closed:
             with record.db.engine.connect() as connection:
@@ -293,6 +295,38 @@ def test_an_analyst_reads_the_history_and_no_secret_and_cannot_write(record: Any
         with record.db.begin() as connection:
             connection.exec_driver_sql(f"DROP OWNED BY {role}")
             connection.exec_driver_sql(f"DROP ROLE {role}")
+
+
+def test_an_analyst_may_read_what_is_granted_and_nothing_of_it_is_sealed(record: Any) -> None:
+    """Whatever is granted, by whatever way: told by PostgreSQL, column by column."""
+    role = f"granted_{abs(hash(record.db.url)) % 10**8}"
+    with record.db.engine.connect() as connection:  # rolled back: a role would outlive the test's database
+        roles.make(connection, role)
+        granted = connection.execute(
+            sa.text(
+                "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+                "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 "
+                "AND NOT a.attisdropped AND has_column_privilege(:role, c.oid, a.attnum, 'SELECT')"
+            ),
+            {"role": role},
+        ).all()
+        may_write = connection.execute(
+            sa.text(
+                "SELECT count(*) FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', "
+                "'v') AND has_table_privilege(:role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
+            ),
+            {"role": role},
+        ).scalar_one()
+        connection.rollback()
+    whole = {*roles.READABLE, *(view.name for view in VIEWS)}
+    assert {name for name, _ in granted} == whole | {"calendar"}
+    assert {column for name, column in granted if name == "calendar"} == set(roles.CALENDAR_COLUMNS)
+    assert may_write == 0
+    for name, column in granted:
+        if name in metadata.tables:
+            told = metadata.tables[name].c[column]
+            assert not (told.comment or "").startswith("sealed"), f"{name}.{column}"
+            assert not re.search("(secret|token|hash|password)$", column), f"{name}.{column}"
 
 
 def test_a_superuser_is_not_made_an_analyst(db: Database) -> None:
