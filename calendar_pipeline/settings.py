@@ -104,7 +104,9 @@ class Settings(BaseSettings):
     )
     live_poll_seconds: float = Field(default=0.2, gt=0, le=10, description="how often the live path looks for work")
     freshness_alarm_seconds: float = Field(
-        default=60.0, gt=0, description="a change seen later than this turns the check 'freshness' red"
+        default=60.0,
+        gt=0,
+        description="changes seen later than this turn the check 'seen_in_time' yellow if 5 in 100 are",
     )
     metrics_token: SecretStr | None = Field(
         default=None, description="bearer token that GET /metrics asks for; empty: there is no such page"

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.defs.runs import is_under_way
 from calendar_pipeline.settings import Settings
 
 BOTS = dg.AssetKey("bots")
@@ -25,12 +26,6 @@ SETTLED = timedelta(minutes=2)
 WATCHED = timedelta(hours=1)
 NAMED = 20
 BEHIND = "behind"
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def definitions(settings: Settings) -> dg.Definitions:
@@ -119,7 +114,7 @@ def _sensor(settings: Settings) -> dg.SensorDefinition:
         context.update_cursor(BEHIND if is_behind else "")
         if not due and not (is_behind and (was_behind or not settings.live_runs)):
             return dg.SkipReason("No bot is due, and all have followed their events.")
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=JOB, statuses=ACTIVE)):
+        if is_under_way(context.instance, JOB):
             return dg.SkipReason("A run is under way.")
         return dg.RunRequest()
 

@@ -1,6 +1,6 @@
 """Push channels: what keeps them alive where no live run does, and what watches them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -51,30 +51,50 @@ def _asset() -> dg.AssetsDefinition:
 
 
 def _check(settings: Settings) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=CHANNELS,
-        name="alive",
-        description="Every connected calendar has a channel that reaches us or cannot have one; none is about to end.",
+    @dg.multi_asset_check(
+        name="channel_health",
+        specs=[
+            dg.AssetCheckSpec(
+                "alive",
+                asset=CHANNELS,
+                description="Every connected calendar has a channel that reaches us or cannot have one; none is about "
+                "to end.",
+            ),
+            dg.AssetCheckSpec(
+                "tells_all", asset=CHANNELS, description="Hardly a change of the last day was found by a poll instead."
+            ),
+        ],
     )
-    def alive(pipeline: Pipeline) -> dg.AssetCheckResult:
+    def channel_health(pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
         """Ask the database; without PUBLIC_BASE_URL there is nothing to ask for."""
         from calendar_pipeline import wiring
-        from calendar_pipeline.channels import store
+        from calendar_pipeline.channels import health, store
 
         if settings.public_base_url is None:
-            return dg.AssetCheckResult(
-                passed=True, metadata={"push": "PUBLIC_BASE_URL is not set: calendars are polled"}
-            )
+            for name in ("alive", "tells_all"):
+                yield _result(name, [], push="PUBLIC_BASE_URL is not set: calendars are polled")
+            return
         with pipeline.database() as db, db.single() as connection:
             stand = store.overview(connection, now=wiring.utc_now())
             codes = store.codes(connection)
-        return dg.AssetCheckResult(
-            passed=not (stand.silent or stand.expiring or stand.missing or stand.failing),
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={**stand.counts(), "codes": dg.MetadataValue.json(codes)},
-        )
+        missed, others = [], []
+        for trouble in health.judge(stand, codes=codes):
+            (missed if trouble.kind == "missed" else others).append(trouble.text)
+        yield _result("alive", others, **stand.counts(), codes=dg.MetadataValue.json(codes))
+        yield _result("tells_all", missed, missed=stand.missed, live=stand.live)
 
-    return alive
+    return channel_health
+
+
+def _result(name: str, troubles: Sequence[str], **metadata: Any) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=CHANNELS,
+        passed=not troubles,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(troubles) or "As it should be.",
+        metadata=metadata,
+    )
 
 
 def _schedule(settings: Settings) -> dg.ScheduleDefinition:

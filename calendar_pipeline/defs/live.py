@@ -10,6 +10,7 @@ import dagster as dg
 
 from calendar_pipeline.defs import assets, batch_events
 from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.defs.runs import UNDER_WAY
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.settings import Settings
 
@@ -17,12 +18,6 @@ JOB = "live"
 LIVE_PATH = dg.AssetKey("live_path")
 TAG = "calendar_pipeline/live"
 
-NOT_YET_WORKING = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 PERIOD_SECONDS = 5
 """So often the sensor looks. A run that is killed is succeeded sooner, by one that waits; see `live.run.ALIVE`."""
 START_SECONDS = 90
@@ -78,15 +73,17 @@ def _check(settings: Settings) -> dg.AssetChecksDefinition:
 
         from calendar_pipeline import wiring
         from calendar_pipeline.freshness import store
+        from calendar_pipeline.freshness.late import late
 
         since = wiring.utc_now() - timedelta(hours=1)
         with pipeline.database() as db, db.single() as connection:
             legs = store.measured(connection, since=since)
             worst = store.worst(connection, since=since)
-        late = [one for one in legs if one.leg == "visible" and one.p95 > settings.freshness_alarm_seconds]
+        told = late(legs, alarm=settings.freshness_alarm_seconds)
         return dg.AssetCheckResult(
-            passed=not late,
+            passed=not told,
             severity=dg.AssetCheckSeverity.WARN,
+            description=" ".join(told) or "As it should be.",
             metadata={
                 **{f"{one.platform}_{one.leg}_p50_seconds": one.p50 for one in legs},
                 **{f"{one.platform}_{one.leg}_p95_seconds": one.p95 for one in legs},
@@ -181,7 +178,7 @@ def _starting(instance: dg.DagsterInstance, known: set[str]) -> int:
     """Runs that were launched a moment ago and have not reached the database yet. One that died there is known."""
     import time
 
-    records = instance.get_run_records(dg.RunsFilter(job_name=JOB, statuses=NOT_YET_WORKING))
+    records = instance.get_run_records(dg.RunsFilter(job_name=JOB, statuses=UNDER_WAY))
     now = time.time()
     return sum(
         record.dagster_run.run_id not in known and now - record.create_timestamp.timestamp() < START_SECONDS

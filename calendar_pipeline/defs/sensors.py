@@ -6,7 +6,7 @@ harm; the schedule finds the rest.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
@@ -16,9 +16,6 @@ from calendar_pipeline.settings import Settings
 
 REQUEST_AGAIN_SECONDS = 60
 """A request whose run came to nothing is made again after this long; a run key is remembered for ever."""
-
-LEFT_TO_THE_LIVE_PATH = timedelta(seconds=60)
-"""What is asked for is left to a live run that works for so long."""
 
 MOST_AT_ONCE = 25_000
 """Dagster's bound on dynamic partition requests in a tick."""
@@ -42,8 +39,7 @@ def build(settings: Settings, job_name: str) -> dg.SensorDefinition:
         now = wiring.utc_now()
         with pipeline.database() as db, db.single() as connection:
             followed = store.all_calendars(connection)
-            patience = LEFT_TO_THE_LIVE_PATH if live.works(connection) else timedelta()
-            waiting = store.waiting(connection, now=now, limit=MOST_AT_ONCE, patience=patience)
+            waiting = store.waiting(connection, now=now, limit=MOST_AT_ONCE, patience=live.patience(connection))
         known = context.instance.get_dynamic_partitions(str(calendars.name))
         added = sorted(set(followed) - set(known))[:MOST_AT_ONCE]
         removed = sorted(set(known) - set(followed))[:MOST_AT_ONCE]

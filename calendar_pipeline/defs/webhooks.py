@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from calendar_pipeline.defs.resources import Pipeline
+from calendar_pipeline.defs.runs import is_under_way
 from calendar_pipeline.settings import Settings
 
 WEBHOOK_DELIVERIES = dg.AssetKey("webhook_deliveries")
@@ -24,14 +25,6 @@ LEAST_SUCCESS = 0.9
 """Of the last hour's attempts."""
 ENOUGH_ATTEMPTS = 20
 """Fewer say nothing about a rate."""
-LEFT_TO_THE_LIVE_PATH = timedelta(seconds=60)
-"""What is due is left to a live run that works for so long."""
-ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def definitions(settings: Settings) -> dg.Definitions:
@@ -123,11 +116,10 @@ def _sensor() -> dg.SensorDefinition:
         from calendar_pipeline.live import store as live
         from calendar_pipeline.webhooks import store
 
-        if _is_running(context.instance):
+        if is_under_way(context.instance, JOB):
             return dg.SkipReason("A run is under way; it takes what becomes due.")
         with pipeline.database() as db, db.single() as connection:
-            patience = LEFT_TO_THE_LIVE_PATH if live.works(connection) else timedelta()
-            due = store.is_due(connection, now=wiring.utc_now() - patience)
+            due = store.is_due(connection, now=wiring.utc_now() - live.patience(connection))
         return dg.RunRequest() if due else dg.SkipReason("Nothing is due.")
 
     return webhook_sensor
@@ -155,10 +147,6 @@ def _safety_net() -> dg.ScheduleDefinition:
             yield dg.SkipReason("Nothing is due.")
 
     return webhook_schedule
-
-
-def _is_running(instance: dg.DagsterInstance) -> bool:
-    return bool(instance.get_run_ids(dg.RunsFilter(job_name=JOB, statuses=ACTIVE), limit=1))
 
 
 def _retention(settings: Settings) -> dg.JobDefinition:

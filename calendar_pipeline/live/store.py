@@ -10,6 +10,9 @@ from sqlalchemy.engine import Connection
 LOCK = 0x4C495645
 """Advisory lock under which runs take their places; any constant of our own ("LIVE")."""
 
+LEFT_TO_US = timedelta(seconds=60)
+"""What is due for so long a live run will not do."""
+
 _HAS_ROOM = """:places > (SELECT count(*) FROM live_run other
                          WHERE other.state = 'working' AND other.beat_until > clock_timestamp()
                            AND other.retires_at > clock_timestamp() + :handover)"""
@@ -138,3 +141,8 @@ _WORKS = sa.text("SELECT EXISTS (SELECT FROM live_run WHERE state = 'working' AN
 def works(connection: Connection) -> bool:
     """Whether somebody does at once what is asked for."""
     return bool(connection.execute(_WORKS).scalar_one())
+
+
+def patience(connection: Connection) -> timedelta:
+    """How long others leave alone what is due: a live run does it sooner than another run could be started."""
+    return LEFT_TO_US if works(connection) else timedelta()

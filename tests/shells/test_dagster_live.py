@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.definitions import defs as load
-from calendar_pipeline.defs import live
+from calendar_pipeline.defs import channels, live
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.live import run
 from calendar_pipeline.secrets.keyring import generate
+from calendar_pipeline.settings import Settings
 
 
 @pytest.fixture
@@ -43,62 +44,130 @@ def calendar(db: Database) -> str:
 def checked(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, job: str) -> Any:
     result = repository.get_job(job).execute_in_process(instance=instance, resources={"pipeline": Pipeline()})
     assert result.success
-    [told] = result.get_asset_check_evaluations()
-    return told
+    return result.get_asset_check_evaluations()
 
 
-@pytest.mark.parametrize(("seconds", "passes"), [(1, True), (3000, False)])
+def changed(db: Database, *, seen_after: float, pushed_after: float | None) -> None:
+    """A change that was seen a moment ago."""
+    now = datetime.now(UTC)
+    changed_at = now - timedelta(seconds=seen_after)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO sync_run (project_id, calendar_id, started_at, finished_at, outcome, changed_at, "
+                "pushed_at, requests, response_bytes, pages, items, created, updated, deleted, restored, quarantined) "
+                "VALUES ('p', 'cal', :now, :now, 'synced', :changed, :pushed, 1, 1, 1, 1, 1, 0, 0, 0, 0)"
+            ),
+            {
+                "now": now,
+                "changed": changed_at,
+                "pushed": None if pushed_after is None else changed_at + timedelta(seconds=pushed_after),
+            },
+        )
+
+
+@pytest.mark.parametrize(("seconds", "says"), [(1, None), (3000, "Set PUBLIC_BASE_URL")])
 def test_changes_that_were_seen_late_turn_the_live_path_yellow(
     repository: dg.RepositoryDefinition,
     instance: dg.DagsterInstance,
     db: Database,
     calendar: str,
     seconds: int,
-    passes: bool,
+    says: str | None,
 ) -> None:
-    now = datetime.now(UTC)
-    with db.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO sync_run (project_id, calendar_id, started_at, finished_at, outcome, changed_at, "
-                "requests, response_bytes, pages, items, created, updated, deleted, restored, quarantined) "
-                "VALUES ('p', 'cal', :now, :now, 'synced', :changed, 1, 1, 1, 1, 1, 0, 0, 0, 0)"
-            ),
-            {"now": now, "changed": now - timedelta(seconds=seconds)},
-        )
-    told = checked(repository, instance, "check_live_path")
-    assert told.passed is passes
+    changed(db, seen_after=seconds, pushed_after=None)
+    [told] = checked(repository, instance, "check_live_path")
+    assert told.passed is (says is None)
+    assert (says or "As it should be.") in told.description
     assert told.metadata["changes"].value == 1
     assert told.metadata["google_visible_p95_seconds"].value == pytest.approx(seconds)
     assert told.metadata["latest_calendars_seconds"].value == {"cal": pytest.approx(seconds)}
 
 
-@pytest.mark.usefixtures("repository")
-def test_a_calendar_without_a_channel_turns_the_channels_yellow(db: Database, calendar: str) -> None:
-    from calendar_pipeline.defs.channels import definitions
-    from calendar_pipeline.settings import Settings
+CHANNEL = (
+    "INSERT INTO notification_channel (id, calendar_id, project_id, platform, state, token_hash, path_hash, "
+    "created_at, expires_at, next_at, confirmed_at) VALUES ('chn', 'cal', 'p', 'google', 'live', '', '', "
+    "now() - interval '1 hour', now() + interval '3 days', now() + interval '1 day', now())"
+)
 
-    def alive(**settings: str) -> Any:
-        [check] = definitions(Settings.load(**settings)).asset_checks or []
-        return check(pipeline=Pipeline())  # type: ignore[operator]
+THREE_MISSED = (
+    "INSERT INTO calendar (id, project_id, platform, client_id, client_secret, refresh_token, updated_at, missed_at) "
+    "SELECT 'cal' || n, 'p', 'google', 'c', '', '', now(), now() - interval '23 hours' FROM generate_series(1, 3) n"
+)
 
-    assert alive().passed, "without PUBLIC_BASE_URL there is nothing to ask for"
-    told = alive(public_base_url="https://calendars.example.com")
-    assert (told.passed, told.metadata["missing"].value) == (False, 1)
+
+@pytest.mark.usefixtures("calendar")
+@pytest.mark.parametrize(
+    ("check", "given", "kind", "says"),
+    [
+        ("alive", [], "missing", "See that a live run works"),
+        ("alive", [CHANNEL], None, "As it should be."),
+        (
+            "alive",
+            [CHANNEL, "UPDATE notification_channel SET expires_at = now() + interval '11 hours', code = 'http_500'"],
+            "expiring",
+            "their renewal fails (1 http_500)",
+        ),
+        (
+            "alive",
+            [CHANNEL, "UPDATE notification_channel SET confirmed_at = NULL"],
+            "silent",
+            "See that PUBLIC_BASE_URL/external_webhooks/ reaches the API",
+        ),
+        (
+            "alive",
+            [CHANNEL, "UPDATE notification_channel SET state = 'refused', code = 'push.webhookUrlNotHttps'"],
+            "failing",
+            "(1 push.webhookUrlNotHttps)",
+        ),
+        (
+            "alive",
+            [CHANNEL, "UPDATE notification_channel SET state = 'refused', next_at = NULL"],
+            None,
+            "As it should be.",
+        ),
+        ("tells_all", [CHANNEL, "UPDATE calendar SET missed_at = now()"], None, "As it should be."),
+        (
+            "tells_all",
+            [
+                CHANNEL,
+                THREE_MISSED,
+            ],
+            "missed",
+            "a 403 or 429 loses a message for good",
+        ),
+    ],
+)
+def test_channels_that_are_not_well_turn_yellow_and_say_what_to_do(
+    db: Database,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    check: str,
+    given: list[str],
+    kind: str | None,
+    says: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
     with db.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO notification_channel (id, calendar_id, project_id, platform, state, token_hash, "
-                "path_hash, created_at, expires_at, confirmed_at) VALUES ('chn', :id, 'p', 'google', 'live', '', '', "
-                "now(), now() + interval '3 days', now())"
-            ),
-            {"id": calendar},
-        )
-    assert alive(public_base_url="https://calendars.example.com").passed
-    with db.begin() as connection:
-        connection.execute(sa.text("UPDATE notification_channel SET expires_at = now() + interval '11 hours'"))
-    told = alive(public_base_url="https://calendars.example.com")
-    assert (told.passed, told.metadata["expiring"].value) == (False, 1)
+        for statement in given:
+            connection.execute(sa.text(statement))
+    told = channels_checked(public_base_url="https://calendars.example.com")[check]
+    assert told.passed is (kind is None)
+    assert says in told.description
+    assert told.severity == dg.AssetCheckSeverity.WARN
+    if kind is not None:
+        assert told.metadata[kind].value > 0
+
+
+@pytest.mark.usefixtures("calendar")
+def test_without_a_public_address_nobody_misses_channels(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert all(told.passed for told in channels_checked().values())
+
+
+def channels_checked(**settings: str) -> dict[str, Any]:
+    [check] = channels.definitions(Settings.load(**settings)).asset_checks or []
+    return {told.check_name: told for told in check(pipeline=Pipeline())}  # type: ignore[operator]
 
 
 def test_a_dead_run_is_noticed_and_its_place_taken_within_the_sensors_period() -> None:
