@@ -31,6 +31,8 @@ soak: $(VENV)/.dev
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property tests/integration/bots/test_bots_property.py
 	WEBHOOK_KILL_DELIVERIES=$(or $(DELIVERIES),1500) WEBHOOK_KILLS=$(or $(KILLS),40) \
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/webhooks/test_webhook_kills.py
+	LIVE_KILLS=$(or $(KILLS),25) \
+		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/live/test_live_kills.py
 	SCHEMA_EXAMPLES=$(or $(EXAMPLES),400) SCHEMA_SEED=$(or $(SEED),$$(date +%s)) \
 		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/contract/api/test_api_schema.py
 

@@ -296,3 +296,11 @@ def attendee() -> Iterator[Attendee]:
     server = Attendee()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_attendee() -> Iterator[Attendee]:
+    """One for all tests of a module."""
+    server = Attendee()
+    yield server
+    server.stop()
