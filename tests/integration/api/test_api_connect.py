@@ -619,7 +619,7 @@ def test_an_application_makes_no_more_links_than_its_budget(
     """Its own budget: that of the contract, for calendars and bots, is not touched."""
     with db.begin() as conn:
         conn.execute(
-            sa.text("INSERT INTO rate_limit VALUES (:name, clock_timestamp() + interval '1 minute')"),
+            sa.text("INSERT INTO rate_limit VALUES (:name, clock_timestamp() + interval '1 hour')"),
             {"name": f"link {tenant.id}"},
         )
     answer = client.post("/connect_links", json={"platform": at.platform, "return_url": RETURN})
