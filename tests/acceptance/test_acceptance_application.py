@@ -1,4 +1,4 @@
-"""An application's view, with real processes: an event moves, a webhook arrives, is verified, and the event is read."""
+"""An application's view, with real processes: webhooks arrive and are verified, bots are sent, the guides are followed."""
 
 import base64
 import hashlib
@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -75,11 +76,11 @@ def here(new_installation: Callable[..., Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def secret(here: Any) -> str:
-    """That of a webhook to the sandbox's receiver `mine`, which `up` lets through."""
+    """That of a webhook to the sandbox's receiver `application`, which `up` lets through."""
     triggers = ["calendar.events_update", "calendar.state_change"]
-    new = {"url": f"{here.sandbox_url}/_sandbox/webhooks/mine", "triggers": triggers, "secret": "own"}
+    new = {"url": f"{here.sandbox_url}/_sandbox/webhooks/application", "triggers": triggers, "secret": "own"}
     made = here.api("POST", "/webhooks", new)["signing_secret"]
-    here.sandbox.expect_webhooks("mine", made)
+    here.sandbox.expect_webhooks("application", made)
     return str(made)
 
 
@@ -92,7 +93,9 @@ def test_a_moved_event_is_told_verified_and_found(here: Any, secret: str) -> Non
     ours = here.follow(person, metadata=AWKWARD)
 
     def told() -> list[Any]:
-        return [one for one in here.sandbox.webhooks("mine", last=100) if json.loads(one.body)["calendar_id"] == ours]
+        return [
+            one for one in here.sandbox.webhooks("application", last=100) if json.loads(one.body)["calendar_id"] == ours
+        ]
 
     here.until("the first webhook", told)
     before = len(told())
@@ -122,7 +125,7 @@ def test_the_documented_verifiers_accept_every_delivery_and_reject_a_tampered_on
     assert here.command("sync", ours["id"]).returncode == 1
 
     def deliveries() -> list[Any]:
-        return list(here.sandbox.webhooks("mine", last=100))
+        return list(here.sandbox.webhooks("application", last=100))
 
     def triggers() -> set[str]:
         return {json.loads(one.body)["trigger"] for one in deliveries()}
@@ -201,3 +204,69 @@ def test_an_application_on_a_generated_client_sends_bots_to_what_a_webhook_told_
     assert did["bots"] == {event: bot["id"] for event in shown for bot in shown[event]["bots"]}
     assert len(did["bots"]) >= 20
     assert did["again"].startswith("Deduplication key already in use.")
+
+
+# -- the guides, word for word
+
+ANY_STATUS = re.compile(r"^(\d{3}) [A-Z]+ http", re.MULTILINE)
+REFUSALS = {"docs/consume.md": [401, 404, 400, 400]}
+"""What the section on errors shows, at the end of a page; everything else there is to succeed."""
+OLD = {
+    "ATTENDEE_KEY": "an-api-key-of-before-abcdefgh",
+    "ATTENDEE_SECRET": "c2VjcmV0IG9mIHRoZSBhcHBsaWNhdGlvbiBiZWZvcmU=",
+}
+
+
+def blocks(page: str, language: str = "sh") -> list[str]:
+    """A page's code in that language."""
+    return [
+        textwrap.dedent(code) for code in re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```", (ROOT / page).read_text())
+    ]
+
+
+@pytest.fixture
+def reader(here: Any, tmp_path: Path) -> Callable[[str, list[str]], str]:
+    """Runs commands in the second terminal of somebody who reads; each of their requests must be answered as told."""
+    curl = shutil.which("curl")
+    assert curl, "the guides use curl"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "curl").write_text(
+        f"#!/bin/sh\nexec {curl} -w '%{{stderr}}%{{http_code}} %{{method}} %{{url_effective}}\\n' \"$@\"\n"
+    )
+    (tmp_path / "bin" / "curl").chmod(0o755)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    variables = here.environment | OLD | {
+        "API": f"{here.api_url}/api/v1",
+        "SANDBOX_URL": here.sandbox_url,
+        "RECEIVER": f"{here.sandbox_url}/_sandbox/webhooks/mine",
+        "PATH": os.pathsep.join((str(tmp_path / "bin"), str(SCRIPTS), os.environ["PATH"])),
+    }  # fmt: skip
+
+    def run(page: str, commands: list[str]) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        statuses = [int(status) for status in ANY_STATUS.findall(done.stderr)]
+        refused = REFUSALS.get(page, [])
+        succeeded = statuses[: len(statuses) - len(refused)]
+        assert succeeded, page
+        assert all(200 <= status < 300 for status in succeeded), done.stderr
+        assert statuses[len(succeeded) :] == refused, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/consume.md", "docs/consume/attendee.md", "docs/consume/bots.md", "docs/webhooks.md"]
+)
+def test_the_commands_of_a_guide_do_what_it_says(reader: Callable[[str, list[str]], str], page: str) -> None:
+    start = blocks("docs/consume.md")[:1] if page != "docs/consume.md" else []
+    print(reader(page, [*start, *blocks(page)]))
