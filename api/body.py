@@ -38,7 +38,7 @@ async def read(request: Request[Any, Any, Any]) -> Posted:
         return Posted(data={}, is_form=kind in (FORM, MULTIPART))
     match kind:
         case "application/json":
-            return Posted(data=parse_json(await request.body()))
+            return Posted(data=parse_json(await request.body(), unique_keys=problems.is_own(request)))
         case "application/x-www-form-urlencoded":
             return Posted(data=parse_form(await request.body()), is_form=True)
         case "multipart/form-data":
@@ -47,12 +47,17 @@ async def read(request: Request[Any, Any, Any]) -> Posted:
             raise problems.unsupported(content_type)
 
 
-def parse_json(body: bytes) -> object:
-    """The JSON value in `body`; of a key given twice, the last counts."""
+def parse_json(body: bytes, *, unique_keys: bool = False) -> object:
+    """The JSON value in `body`; of a key given twice, the last counts, unless keys are to be unique."""
     if not body:
         return {}
     try:
-        value: object = json.loads(body.decode(), parse_constant=_no_constant, parse_float=_finite)
+        value: object = json.loads(
+            body.decode(),
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            object_pairs_hook=_unique if unique_keys else None,
+        )
         _check(value)
     except RecursionError:
         raise _json_problem("nested too deeply") from None
@@ -107,6 +112,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("Out of range float values are not JSON compliant")
     return number
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("a key is given twice")
+    return names
 
 
 def _check(value: object) -> None:

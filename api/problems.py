@@ -95,14 +95,19 @@ def answer(request: Request[Any, Any, Any], exception: Exception) -> Response[by
     problem = translate(exception)
     if problem.status >= 500:
         _report(request, exception)
-    handler: Any = cast(dict[str, Any], request.scope).get("route_handler")
-    is_own = handler is not None and handler.opt.get(OWN)
+    own = is_own(request)
     return Response(
-        content=msgspec.json.encode(standard(problem) if is_own else problem.body),
+        content=msgspec.json.encode(standard(problem) if own else problem.body),
         status_code=problem.status,
         headers=dict(problem.headers),
-        media_type="application/problem+json" if is_own else MediaType.JSON,
+        media_type="application/problem+json" if own else MediaType.JSON,
     )
+
+
+def is_own(request: Request[Any, Any, Any]) -> bool:
+    """Whether the path is one of our own, and strict."""
+    handler: Any = cast(dict[str, Any], request.scope).get("route_handler")
+    return handler is not None and bool(handler.opt.get(OWN))
 
 
 def standard(problem: Problem) -> Mapping[str, object]:

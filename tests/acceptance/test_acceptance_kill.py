@@ -136,7 +136,7 @@ def test_a_killed_daemon_is_noticed_and_the_next_start_goes_on(site: Site) -> No
     site.catches_up()
 
 
-def test_a_killed_postgresql_comes_back_with_all_that_it_had_promised(site: Site) -> None:
+def test_fault_28_a_killed_postgresql_comes_back_with_all_that_it_had_promised(site: Site) -> None:
     """`up` says that it is gone, stops the rest and ends with code 1; started again, it goes on where it was."""
     site.edit_and_ask()
     site.wait_for_the_middle()

@@ -332,7 +332,7 @@ def test_a_backfill_of_all_partitions_lists_them_anew(
     )
 
 
-def test_nothing_that_is_secret_or_personal_is_told(here: Any, guests: dict[str, Person]) -> None:
+def test_fault_54_nothing_that_is_secret_or_personal_is_told(here: Any, guests: dict[str, Person]) -> None:
     """Not in the output, Dagster's storage and files, PostgreSQL's log, or any command line."""
     ring = (here.state / "keys").read_text().strip()
     keys = KeyRing.parse(ring)

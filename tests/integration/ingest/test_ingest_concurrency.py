@@ -60,6 +60,27 @@ def test_a_dead_workers_calendar_is_taken_over_when_its_lease_has_run_out(bench:
     assert bench.sync().status == "synced"
 
 
+def test_fault_29_of_three_workers_at_a_lease_that_runs_out_one_writes(bench: Any, database_url: str) -> None:
+    """The first is slow, and two find its lease run out at once: one of them does the work, and both others leave it."""
+    bench.add("Before")
+    start = threading.Barrier(2, timeout=10)
+    took_over: list[str] = []
+
+    def work(database: Database) -> list[str]:
+        start.wait()
+        return [one.status for one in sync_many(replace(bench.ingest, db=database), [bench.cal.id], threads=1)]
+
+    def run_out() -> None:
+        bench.execute("UPDATE calendar SET lease_until = now() - interval '1 second'")
+        with Database(database_url) as one, Database(database_url) as two, ThreadPoolExecutor(2) as pool:
+            took_over.extend(chain.from_iterable(pool.map(work, [one, two])))
+
+    assert bench.sync(ingest=bench.crashing("read", run_out)).status == "stepped_aside"
+    assert took_over == ["synced"]
+    assert [(row["seq"], row["version"], row["change"]) for row in bench.history()] == [(1, 1, "created")]
+    assert [run["outcome"] for run in bench.runs()] == ["synced"]
+
+
 STEAL = "UPDATE calendar SET lease_token = gen_random_uuid() WHERE id = :cal"
 
 

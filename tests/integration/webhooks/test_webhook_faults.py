@@ -571,13 +571,17 @@ def test_without_a_secret_nothing_is_sent_and_no_attempt_is_spent(hooks: Any) ->
     assert row["next_attempt_at"] == hooks.clock() + timedelta(minutes=5)
 
 
-def test_a_delivery_that_kills_its_workers_comes_to_an_end(hooks: Any) -> None:
+def test_30_a_delivery_that_kills_its_workers_comes_to_an_end_and_the_others_go_on(hooks: Any) -> None:
     endpoint = hooks.endpoint()
-    hooks.tell(hooks.subscribe(endpoint.url))
+    subscription = hooks.subscribe(endpoint.url, ordering="calendar")
+    hooks.tell(subscription)
     hooks.execute("UPDATE webhook_delivery SET lost = 51")
+    [after] = hooks.tell(subscription)
     hooks.deliver()
-    row = hooks.delivery()
-    assert (row["status"], row["last_error"], endpoint.requests) == ("dead", "worker_lost", [])
+    hooks.deliver()
+    poison, next_one = hooks.deliveries()
+    assert (poison["status"], poison["last_error"]) == ("dead", "worker_lost")
+    assert (next_one["id"], next_one["status"], len(endpoint.requests)) == (after, "delivered", 1)
 
 
 def test_a_healthy_batch_costs_less_than_a_statement_for_each_delivery(hooks: Any) -> None:
