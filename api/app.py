@@ -15,6 +15,7 @@ from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
 from api.routes import (
     api_keys,
+    bot_rules,
     bots,
     calendar_events,
     calendar_status,
@@ -61,7 +62,13 @@ def create_app(
         route_handlers=[
             _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
             _below_base(
-                [*event_versions.HANDLERS, *calendar_status.HANDLERS, *api_keys.HANDLERS, *webhooks.HANDLERS],
+                [
+                    *event_versions.HANDLERS,
+                    *calendar_status.HANDLERS,
+                    *bot_rules.HANDLERS,
+                    *api_keys.HANDLERS,
+                    *webhooks.HANDLERS,
+                ],
                 opt=own.OPT,
             ),
             connect.PAGES,

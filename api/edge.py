@@ -1,8 +1,8 @@
 """What holds for every request before routing and for every answer after it.
 
 Paths are taken literally (no trailing slash, no double one). HEAD is GET without the body. A method unknown to HTTP
-is refused where PUT is. Every answer gets the security headers and the request's id, and every request one line in
-the log, which never holds a path as sent, a query, a header or a body.
+is refused by the handler that answers OPTIONS, which every path has. Every answer gets the security headers and the
+request's id, and every request one line in the log, which never holds a path as sent, a query, a header or a body.
 """
 
 import logging
@@ -41,7 +41,7 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
         request_id = ids.new("req")
         inner: Any = {**scope, methods.ASKED: asked, writes.REQUEST_ID: request_id}
         if asked not in ROUTED:
-            inner["method"] = "GET" if asked == "HEAD" else "PUT"
+            inner["method"] = "GET" if asked == "HEAD" else "OPTIONS"
         if "//" in scope["path"] or (scope["path"].endswith("/") and scope["path"] != "/"):
             inner["path"] = NOWHERE
         status = 0

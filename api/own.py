@@ -1,22 +1,17 @@
 """Paths of our own beside the compatible ones: their errors are problem+json (RFC 9457), their queries are strict."""
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from litestar import Request
 
-from api import pagination, problems, timestamps
+from api import pagination, problems
 from api.problems import OWN
-from calendar_pipeline.errors import NotFound
 
 OPT: Mapping[str, object] = {OWN: True}
 """``opt`` of the router for these paths."""
 
 MOST = 500
-
-_ID = re.compile(r"[a-z]{1,16}_[A-Za-z0-9]{16}", re.ASCII)
 
 
 def parameters(request: Request[Any, Any, Any], *allowed: str) -> dict[str, str]:
@@ -30,18 +25,6 @@ def parameters(request: Request[Any, Any, Any], *allowed: str) -> dict[str, str]
             raise problems.error(400, f"Query parameter {name} is given twice.")
         query[name] = value
     return query
-
-
-def known(text: str, prefix: str) -> str:
-    """The id, if it could be one: what could not is not looked up. Raises NotFound."""
-    if not could_be(text, prefix):
-        raise NotFound(text)
-    return text
-
-
-def could_be(text: str, prefix: str) -> bool:
-    """Whether `text` has the form of an id with this prefix."""
-    return text.startswith(f"{prefix}_") and _ID.fullmatch(text) is not None
 
 
 def limit(query: Mapping[str, str], *, default: int = 100, most: int = MOST) -> int:
@@ -63,9 +46,3 @@ def flag(query: Mapping[str, str], name: str) -> bool:
             return False
         case _:
             raise problems.error(400, f"{name} is true or false.")
-
-
-def instant(query: Mapping[str, str], name: str) -> datetime | None:
-    """An instant; raises a 400 problem."""
-    text = query.get(name)
-    return None if text is None else timestamps.parameter(name, text)

@@ -8,6 +8,7 @@ import msgspec
 
 from api import shapes
 from api.shapes import Instant
+from calendar_pipeline.bots import rules
 from calendar_pipeline.event import Platform
 from calendar_pipeline.history import versions
 from calendar_pipeline.projects import audit
@@ -222,6 +223,32 @@ class AuditLog(msgspec.Struct, kw_only=True):
     next_cursor: str | None
 
 
+class RulesTemplate(msgspec.Struct, kw_only=True):
+    """What the bots are that rules make. Of their settings, which may hold secrets, only the names are shown."""
+
+    name: str
+    metadata: dict[str, Any] | None
+    settings: list[str]
+
+
+class BotRules(msgspec.Struct, kw_only=True):
+    """Which meetings a project wants a bot for by rules."""
+
+    bot: RulesTemplate
+    project: rules.Which
+    calendars: dict[str, rules.Which]
+
+
+Answer = Literal["yes", "no", "unset"]
+
+
+class BotOverride(msgspec.Struct, kw_only=True):
+    """Whether a bot joins one event, whatever the rules say; `unset` leaves it to them."""
+
+    event_id: str
+    answer: Answer
+
+
 _shallow = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _syncs = msgspec.json.Decoder(list[Sync])
 _changes = msgspec.json.Decoder(list[StatusChange])
@@ -308,6 +335,12 @@ def _key(key: Key) -> Mapping[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
     }
+
+
+def bot_rules(kept: rules.Rules) -> BotRules:
+    """Rules as their project sees them."""
+    template = RulesTemplate(name=kept.bot.name, metadata=kept.bot.metadata, settings=sorted(kept.bot.settings))
+    return BotRules(bot=template, project=kept.project, calendars=kept.calendars)
 
 
 def audit_entry(entry: audit.Entry) -> AuditEntry:

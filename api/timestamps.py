@@ -1,6 +1,7 @@
 """Instants as the API reads them. It writes them in UTC with ``Z``, with microseconds only where there are any."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from api import problems
@@ -24,6 +25,12 @@ def parse(text: str) -> datetime | None:
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def optional(query: Mapping[str, str], name: str, *, example: str = EXAMPLE) -> datetime | None:
+    """The instant in a query parameter, None without it; raises a 400 problem."""
+    text = query.get(name)
+    return None if text is None else parameter(name, text, example=example)
 
 
 def parameter(name: str, text: str, *, example: str = EXAMPLE) -> datetime:

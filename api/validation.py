@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
-from api import problems
+from api import problems, timestamps
 from api.body import Posted, parse_json
+from calendar_pipeline.settings import Settings
 
 REQUIRED = "This field is required."
 NULL = "This field may not be null."
@@ -97,6 +99,20 @@ def choice(*choices: str) -> Callable[[object], str]:
         return cast(str, value)
 
     return read
+
+
+def instant(value: object) -> datetime:
+    """An ISO 8601 instant."""
+    at = timestamps.parse(value) if isinstance(value, str) else None
+    if at is None:
+        raise Invalid(f"An ISO 8601 instant, such as {timestamps.EXAMPLE}.")
+    return at
+
+
+def metadata_field(settings: Settings) -> Field:
+    """``metadata`` as the settings limit it."""
+    rule = metadata(longest=settings.max_metadata_length, only_texts=settings.require_string_values_in_metadata)
+    return Field(name="metadata", read=rule, is_json=True)
 
 
 def metadata(*, longest: int, only_texts: bool) -> Callable[[object], Mapping[str, object]]:

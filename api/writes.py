@@ -4,7 +4,6 @@
 """
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +15,7 @@ from litestar import Request, Response
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import auth, limits, problems, services
+from api import auth, identifiers, limits, problems, services
 from api.services import Services
 from calendar_pipeline.errors import CredentialUnreadable
 from calendar_pipeline.projects import audit, idempotency
@@ -34,8 +33,6 @@ LONGEST = 255
 STATE = "calendar_pipeline.write"
 REQUEST_ID = "calendar_pipeline.request_id"
 """Keys in the ASGI scope."""
-
-_ID = re.compile(r"[a-z]{1,16}_[A-Za-z0-9]{16}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +210,7 @@ def _again(answered: Answered) -> Response[bytes]:
 
 def _named(parameters: Mapping[str, object]) -> str | None:
     """The id in the path, if it has one's form: what clients make up is not written down."""
-    return next((text for text in map(str, parameters.values()) if _ID.fullmatch(text)), None)
+    return next((text for text in map(str, parameters.values()) if identifiers.FORM.fullmatch(text)), None)
 
 
 class _Made(msgspec.Struct):
@@ -228,4 +225,4 @@ def _made(status: int, body: bytes) -> str | None:
         made = msgspec.json.decode(body, type=_Made).id
     except msgspec.MsgspecError:
         return None
-    return made if _ID.fullmatch(made) else None
+    return made if identifiers.FORM.fullmatch(made) else None

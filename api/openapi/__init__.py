@@ -6,7 +6,19 @@ since that is what clients switch on. Tests hold it against the routes and again
 
 from typing import cast
 
-from api.openapi import api_keys, bots, calendar_events, calendars, connect, event_versions, examples, parts, webhooks
+from api.openapi import (
+    api_keys,
+    bot_rules,
+    bots,
+    calendar_events,
+    calendars,
+    connect,
+    event_versions,
+    examples,
+    parts,
+    refusals,
+    webhooks,
+)
 from api.openapi.parts import Json
 from calendar_pipeline.projects.model import SCOPES
 from calendar_pipeline.settings import Settings
@@ -31,6 +43,7 @@ GROUPS = {
     "Calendar events": calendar_events,
     "Event history": event_versions,
     "Bots": bots,
+    "Rules for bots": bot_rules,
     "Webhooks": webhooks,
     "Connecting": connect,
     "Keys and audit": api_keys,
@@ -53,10 +66,11 @@ def document(settings: Settings, *, version: str, base: str) -> Json:
             paths[path] = item
         schemas |= group.schemas(settings)
     for item in paths.values():
+        names = [parameter["name"] for parameter in item.get("parameters", [])]
         for method in METHODS:
-            if body := item.get(method, {}).get("requestBody"):
-                reference = body["content"]["application/json"]["schema"]["$ref"]
-                body["required"] = bool(schemas[reference.rsplit("/", 1)[1]].get("required"))
+            if method in item:
+                needed = require(item[method], schemas)
+                refusals.give(item[method], names=names, field=next(iter(needed), None))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Calendar Pipeline", "version": version, "description": DESCRIPTION},
@@ -115,6 +129,17 @@ def complete(told: Json, *, method: str, tag: str) -> None:
         answer["headers"] = headers
     told["responses"] = dict(sorted(answers.items()))
     examples.give(told)
+
+
+def require(told: Json, schemas: Json) -> list[str]:
+    """Say whether an operation's body may be left out; the fields that it needs."""
+    body = told.get("requestBody")
+    if body is None:
+        return []
+    reference: str = body["content"]["application/json"]["schema"]["$ref"]
+    needed: list[str] = schemas[reference.rsplit("/", 1)[1]].get("required", [])
+    body["required"] = bool(needed)
+    return needed
 
 
 LINKS = {

@@ -6,7 +6,7 @@ They tell one story: a calendar is followed, has a meeting, and a bot is sent th
 from api.openapi.parts import Json
 
 CALENDAR_ID, EVENT_ID, BOT_ID = "cal_5hQ8dT2mXw9LrKzP", "evt_7bN3cV6yGf1JsQaW", "bot_2kR9pM4xDh8TzLcE"
-WEBHOOK_ID, DELIVERY_ID = "whk_6jF1sB7nYt3VqGxA", "msg_9wC5zK2rHd6MvPbN"
+WEBHOOK_ID, DELIVERY_ID = "webhook_6jF1sB7nYt3VqGxA", "msg_9wC5zK2rHd6MvPbN"
 SECRET = "c2lnbmluZy1zZWNyZXQtc2hvd24tb25jZQ=="  # noqa: S105 - an example, and of no use
 BEGAN, ASKED, SYNCED = "2026-11-20T09:14:03.518204Z", "2026-11-24T08:31:27.366061Z", "2026-11-24T08:30:00.120417Z"
 STARTS, ENDS = "2026-11-25T13:00:00Z", "2026-11-25T13:30:00Z"
@@ -181,6 +181,12 @@ ANSWERS: dict[str, Json] = {
             }
         ]
     },
+    "BotRules": {
+        "bot": {"name": "Notes", "metadata": {"made_by": "rules"}, "settings": ["recording_settings"]},
+        "project": {"external_only": True, "title_excludes": ["lunch"]},
+        "calendars": {CALENDAR_ID: "none"},
+    },
+    "BotOverride": {"event_id": EVENT_ID, "answer": "yes"},
     "Webhook": WEBHOOK,
     "NewWebhook": WEBHOOK | {"signing_secret": SECRET},
     "WebhookPage": _page(WEBHOOK),
@@ -236,6 +242,16 @@ REQUESTS: dict[str, Json] = {
     "PatchCalendar": {"refresh_token": "1//0g…"},
     "CreateBot": {"bot_name": "Notes", "calendar_event_id": EVENT_ID, "deduplication_key": EVENT_ID},
     "PatchBot": {"bot_name": "Notes of the team"},
+    "PutBotRules": {
+        "bot": {
+            "name": "Notes",
+            "metadata": {"made_by": "rules"},
+            "settings": {"recording_settings": {"format": "mp3"}},
+        },
+        "project": {"external_only": True, "title_excludes": ["lunch"]},
+        "calendars": {CALENDAR_ID: "none"},
+    },
+    "PutBotOverride": {"answer": "yes"},
     "CreateWebhook": {
         "url": "https://app.example.com/hooks",
         "triggers": ["calendar.events_update", "calendar.state_change"],

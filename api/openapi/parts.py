@@ -11,6 +11,7 @@ Json = dict[str, Any]
 
 SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
 """What a text holds: more than white space, and no NUL."""
+NO_NUL = r"^[^\x00]*$"
 TEXT: Json = {"type": ["string", "number"], "minLength": 1, "pattern": SOMETHING}
 """A text; a number is written out as one."""
 LINK: Json = {"type": "string", "minLength": 1, "format": "uri"}
@@ -139,10 +140,12 @@ def objects(*types: type) -> Json:
 
 def metadata(settings: Settings) -> Json:
     """The client's own small object."""
-    values: Json = {"type": "string"} if settings.require_string_values_in_metadata else {}
+    text: Json = {"type": "string", "pattern": NO_NUL}
+    values: Json = text if settings.require_string_values_in_metadata else {}
     return {
         "type": "object",
         "minProperties": 1,
+        "propertyNames": {"pattern": NO_NUL},
         "additionalProperties": values,
         "description": f"At most {settings.max_metadata_length} characters as JSON text.",
     }

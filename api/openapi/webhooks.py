@@ -83,8 +83,9 @@ def paths(base: str) -> Json:
     }
 
 
-def schemas(settings: Settings) -> Json:  # noqa: ARG001 - the same for every group
+def schemas(settings: Settings) -> Json:
     """Schemas that the paths name."""
+    schemes = "^https?://" if settings.webhook_allow_http else "^https://"
     triggers: Json = {
         "type": "array",
         "minItems": 1,
@@ -92,7 +93,7 @@ def schemas(settings: Settings) -> Json:  # noqa: ARG001 - the same for every gr
         "items": {"type": "string", "enum": [*TRIGGERS, DISABLED]},
     }
     changeable: Json = {
-        "url": LINK | {"maxLength": 2048, "description": "https, and its host's addresses public."},
+        "url": LINK | {"maxLength": 2048, "pattern": schemes, "description": "https, and its host's addresses public."},
         "triggers": triggers,
         "content": {
             "type": "string",

@@ -7,7 +7,18 @@ from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api import auth, methods, own, positions, problems, records, responses, services, timestamps, validation
+from api import (
+    auth,
+    identifiers,
+    methods,
+    own,
+    positions,
+    problems,
+    records,
+    responses,
+    services,
+    validation,
+)
 from api.body import Posted
 from api.positions import Position
 from api.validation import Field, Invalid
@@ -64,7 +75,7 @@ def revoke_api_key(request: Request[Any, Any, Any], key_id: FromPath[str]) -> Re
     service = services.of(request)
     try:
         with service.db.begin() as conn:
-            projects.revoke_key(conn, auth.project_id(request), own.known(key_id, "key"), now=service.clock())
+            projects.revoke_key(conn, auth.project_id(request), identifiers.known(key_id, "key"), now=service.clock())
     except NotFound:
         raise problems.error(404, "There is no such key in this project.") from None
     return responses.empty()
@@ -101,17 +112,10 @@ def _scopes(value: object) -> list[str]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def _instant(value: object) -> datetime:
-    at = timestamps.parse(value) if isinstance(value, str) else None
-    if at is None:
-        raise Invalid(f"An ISO 8601 instant, such as {timestamps.EXAMPLE}.")
-    return at
-
-
 FIELDS = (
     Field(name="name", read=validation.text(longest=255)),
     Field(name="scopes", read=_scopes, required=True, is_json=True),
-    Field(name="expires_at", read=_instant),
+    Field(name="expires_at", read=validation.instant),
 )
 
 HANDLERS = [

@@ -1,6 +1,5 @@
 """``/bots``: send, list, change and call off bots."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api import auth, methods, pagination, problems, responses, services, shapes, timestamps, validation
+from api import auth, identifiers, methods, pagination, problems, responses, services, shapes, timestamps, validation
 from api.body import Posted
 from api.services import Services
 from api.validation import Field, Invalid
@@ -32,9 +31,6 @@ DECISIONS_PATH = "/bots/{bot_id:str}/decisions"
 
 READ = {"scope": "bots:read"}
 WRITE = {"scope": "bots:write"}
-
-_ID = re.compile(r"bot_[A-Za-z0-9]{16}", re.ASCII)
-_EVENT_ID = re.compile(r"evt_[A-Za-z0-9]{16}", re.ASCII)
 
 EXAMPLE = "2024-01-18T12:34:56Z"
 FURTHEST = timedelta(days=3 * 365)
@@ -98,7 +94,7 @@ def get_bot(request: Request[Any, Any, Any], bot_id: FromPath[str]) -> Response[
     """One bot."""
     try:
         with services.of(request).db.single() as conn:
-            found = bots.get(conn, auth.project_id(request), _known(bot_id))
+            found = bots.get(conn, auth.project_id(request), identifiers.known(bot_id, "bot"))
     except NotFound:
         raise _not_found() from None
     return responses.json(shapes.bot(found))
@@ -111,7 +107,7 @@ def patch_bot(
     """Change a bot: its metadata at any time, the rest while it is scheduled."""
     service, project, now = services.of(request), auth.project_id(request), services.of(request).clock()
     try:
-        known = _known(bot_id)
+        known = identifiers.known(bot_id, "bot")
         with service.db.begin() as conn:
             before = bots.lock(conn, project, known)
             values = validation.check(posted, patch_fields(service.settings, now=now), is_lenient=True)
@@ -138,7 +134,7 @@ def delete_bot(request: Request[Any, Any, Any], bot_id: FromPath[str]) -> Respon
     """Call a scheduled bot off."""
     service, project = services.of(request), auth.project_id(request)
     try:
-        known = _known(bot_id)
+        known = identifiers.known(bot_id, "bot")
         with service.db.begin() as conn:
             before = bots.lock(conn, project, known)
             if not bots.delete(conn, project, known, now=service.clock()):
@@ -155,7 +151,7 @@ def list_decisions(request: Request[Any, Any, Any], bot_id: FromPath[str]) -> Re
     """Why the bot is as it is, or why it is gone: each decision, oldest first."""
     try:
         with services.of(request).db.single() as conn:
-            found = record.decisions(conn, auth.project_id(request), _known(bot_id))
+            found = record.decisions(conn, auth.project_id(request), identifiers.known(bot_id, "bot"))
     except NotFound:
         raise _not_found() from None
     return responses.json(shapes.BotDecisions(results=[shapes.decision(one) for one in found]))
@@ -170,8 +166,8 @@ def filter_of(query: Mapping[str, str], *, states: list[str]) -> Filter:
         meeting_url=query.get("meeting_url") or None,
         deduplication_key=query.get("deduplication_key") or None,
         states=states,
-        join_at_after=_instant(query, "join_at_after"),
-        join_at_before=_instant(query, "join_at_before"),
+        join_at_after=timestamps.optional(query, "join_at_after", example=EXAMPLE),
+        join_at_before=timestamps.optional(query, "join_at_before", example=EXAMPLE),
     )
 
 
@@ -182,7 +178,7 @@ def event_of(service: Services, project: str, posted: Posted) -> Followed | None
     if given is None or given == "":
         return None
     name = str(given).strip()
-    if not _EVENT_ID.fullmatch(name):
+    if not identifiers.could_be(name, "evt"):
         raise _no_event(name)
     try:
         with service.db.single() as conn:
@@ -232,7 +228,7 @@ def creation_fields(settings: Settings, *, now: datetime) -> list[Field]:
         Field(name="join_at", read=join_at(now)),
         Field(name="calendar_event_id", read=validation.text()),
         Field(name="deduplication_key", read=validation.text(longest=1024)),
-        _metadata(settings),
+        validation.metadata_field(settings),
         Field(name="webhooks", read=option("webhooks"), is_json=True),
         *(Field(name=name, read=option(name), is_json=True) for name in options.SCHEMAS),
     ]
@@ -243,7 +239,7 @@ def patch_fields(settings: Settings, *, now: datetime) -> list[Field]:
     return [
         Field(name="join_at", read=join_at(now)),
         Field(name="meeting_url", read=meeting_url(settings)),
-        _metadata(settings),
+        validation.metadata_field(settings),
         Field(name="bot_name", read=bot_name),
         *(Field(name=name, read=option(name), is_json=True) for name in ("bot_image", "recording_settings")),
     ]
@@ -305,25 +301,6 @@ def _changes(before: Bot, values: Mapping[str, Any]) -> bool:
     """Whether the body says anything else than what is so already, beside metadata."""
     now_so: dict[str, object] = {"join_at": before.join_at, "meeting_url": before.meeting_url, "bot_name": before.name}
     return any(name in values and (name not in now_so or values[name] != now_so[name]) for name in FIXED)
-
-
-def _metadata(settings: Settings) -> Field:
-    rule = validation.metadata(
-        longest=settings.max_metadata_length, only_texts=settings.require_string_values_in_metadata
-    )
-    return Field(name="metadata", read=rule, is_json=True)
-
-
-def _instant(query: Mapping[str, str], name: str) -> datetime | None:
-    given = query.get(name)
-    return None if given is None else timestamps.parameter(name, given, example=EXAMPLE)
-
-
-def _known(bot_id: str) -> str:
-    """The id, if it could be one: what could not is not looked up. Raises NotFound."""
-    if not _ID.fullmatch(bot_id):
-        raise NotFound(bot_id)
-    return bot_id
 
 
 def _not_found() -> problems.Problem:

@@ -38,8 +38,8 @@ def filter_of(query: dict[str, str]) -> Filter:
         calendar_deduplication_key=query.get("calendar_deduplication_key"),
         event_id=query.get("event_id"),
         updated_at_gte=_updated_at_gte(query),
-        start_time_gte=_instant(query, "start_time_gte"),
-        end_time_lte=_instant(query, "end_time_lte", example=END_EXAMPLE),
+        start_time_gte=timestamps.optional(query, "start_time_gte"),
+        end_time_lte=timestamps.optional(query, "end_time_lte", example=END_EXAMPLE),
     )
 
 
@@ -57,11 +57,6 @@ def _updated_at_gte(query: dict[str, str]) -> datetime | None:
         return timestamps.parameter("updated_at_gte", given)
     old = query.get("updated_after")
     return None if old is None else timestamps.parameter("updated_at_gte", old)
-
-
-def _instant(query: dict[str, str], name: str, *, example: str = timestamps.EXAMPLE) -> datetime | None:
-    given = query.get(name)
-    return None if given is None else timestamps.parameter(name, given, example=example)
 
 
 HANDLERS = [methods.others(PATH, methods.READ_ONLY), list_calendar_events]

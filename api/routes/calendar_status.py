@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
-from api import auth, methods, own, problems, records, responses, services
+from api import auth, identifiers, methods, own, problems, records, responses, services
 from calendar_pipeline.calendars import status
 from calendar_pipeline.errors import NotFound
 
@@ -20,7 +20,7 @@ def get_calendar_status(request: Request[Any, Any, Any], calendar_id: FromPath[s
     service = services.of(request)
     try:
         with service.db.single() as conn:
-            row = status.status(conn, auth.project_id(request), own.known(calendar_id, "cal"))
+            row = status.status(conn, auth.project_id(request), identifiers.known(calendar_id, "cal"))
     except NotFound:
         raise _not_found() from None
     return responses.json(records.status(row, now=service.clock()))
@@ -34,7 +34,7 @@ def sync_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) -
     try:
         with service.db.begin() as conn:
             asked = status.request_sync(
-                conn, auth.project_id(request), own.known(calendar_id, "cal"), now=service.clock()
+                conn, auth.project_id(request), identifiers.known(calendar_id, "cal"), now=service.clock()
             )
     except NotFound:
         raise _not_found() from None

@@ -1,13 +1,12 @@
 """``/calendars``: follow, list, change and forget calendars."""
 
-import re
 from typing import Any
 
 from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api import auth, methods, pagination, problems, responses, services, shapes, validation
+from api import auth, identifiers, methods, pagination, problems, responses, services, shapes, validation
 from api.body import Posted
 from api.validation import Field
 from calendar_pipeline.bots import store as bots
@@ -21,7 +20,6 @@ LISTING = "calendars"
 PATH = "/calendars"
 ITEM_PATH = "/calendars/{calendar_id:str}"
 
-_ID = re.compile(r"cal_[A-Za-z0-9]{16}", re.ASCII)
 
 TAKEN = "A calendar with this deduplication key already exists in this project."
 
@@ -56,7 +54,7 @@ def get_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str]) ->
     """One calendar."""
     try:
         with services.of(request).db.single() as conn:
-            found = calendars.get(conn, auth.project_id(request), _known(calendar_id))
+            found = calendars.get(conn, auth.project_id(request), identifiers.known(calendar_id, "cal"))
     except NotFound:
         raise _not_found() from None
     return responses.json(shapes.calendar(found))
@@ -69,7 +67,7 @@ def patch_calendar(
     """Change credentials or metadata, and sync at once. The answer shows the calendar as it is before that."""
     service, project = services.of(request), auth.project_id(request)
     try:
-        known = _known(calendar_id)
+        known = identifiers.known(calendar_id, "cal")
         try:
             change = CalendarPatch(**validation.check(posted, patch_fields(service.settings)))
         except problems.Problem:
@@ -88,7 +86,7 @@ def delete_calendar(request: Request[Any, Any, Any], calendar_id: FromPath[str])
     """Forget a calendar, its events and its scheduled bots."""
     project = auth.project_id(request)
     try:
-        known = _known(calendar_id)
+        known = identifiers.known(calendar_id, "cal")
         with services.of(request).db.begin() as conn:
             bots.calendar_deleted(conn, project, known)
             calendars.delete(conn, project, known)
@@ -105,7 +103,7 @@ def creation_fields(settings: Settings) -> list[Field]:
         Field(name="client_secret", read=validation.text(), required=True),
         Field(name="refresh_token", read=validation.text(), required=True),
         Field(name="platform_uuid", read=validation.text(longest=1024)),
-        _metadata(settings),
+        validation.metadata_field(settings),
         Field(name="deduplication_key", read=validation.text(longest=1024)),
     ]
 
@@ -115,22 +113,8 @@ def patch_fields(settings: Settings) -> list[Field]:
     return [
         Field(name="client_secret", read=validation.text()),
         Field(name="refresh_token", read=validation.text()),
-        _metadata(settings),
+        validation.metadata_field(settings),
     ]
-
-
-def _metadata(settings: Settings) -> Field:
-    rule = validation.metadata(
-        longest=settings.max_metadata_length, only_texts=settings.require_string_values_in_metadata
-    )
-    return Field(name="metadata", read=rule, is_json=True)
-
-
-def _known(calendar_id: str) -> str:
-    """The id, if it could be one: what could not is not looked up. Raises NotFound."""
-    if not _ID.fullmatch(calendar_id):
-        raise NotFound(calendar_id)
-    return calendar_id
 
 
 def _not_found() -> problems.Problem:

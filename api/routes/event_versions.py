@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
-from api import auth, methods, own, positions, problems, records, responses, services, shapes
+from api import auth, identifiers, methods, own, positions, problems, records, responses, services, shapes, timestamps
 from api.positions import Position
 from calendar_pipeline.bots import store as bots
 from calendar_pipeline.errors import NotFound
@@ -33,7 +33,7 @@ def get_calendar_event(request: Request[Any, Any, Any], event_id: FromPath[str])
     own.parameters(request)
     try:
         with services.of(request).db.single() as conn:
-            row = versions.details(conn, auth.project_id(request), own.known(event_id, "evt"))
+            row = versions.details(conn, auth.project_id(request), identifiers.known(event_id, "evt"))
             theirs = bots.of_events(conn, [row.id]).get(row.id, ())
     except NotFound:
         raise _no_event() from None
@@ -47,7 +47,7 @@ def get_event_history(request: Request[Any, Any, Any], event_id: FromPath[str]) 
     limit = own.limit(query)
     after = 0
     try:
-        event = own.known(event_id, "evt")
+        event = identifiers.known(event_id, "evt")
         if "cursor" in query:
             position = positions.read(query["cursor"], listing="history")
             if position.of != event:
@@ -66,7 +66,7 @@ def get_event_history(request: Request[Any, Any, Any], event_id: FromPath[str]) 
 def list_events_as_of(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The events of a calendar as they were recorded at an instant. Asked again, the answer is the same."""
     query = own.parameters(request, "calendar_id", "as_of", "include_deleted", "cursor", "limit")
-    limit, deleted, at = own.limit(query), own.flag(query, "include_deleted"), own.instant(query, "as_of")
+    limit, deleted, at = own.limit(query), own.flag(query, "include_deleted"), timestamps.optional(query, "as_of")
     if at is None:
         raise problems.error(400, "as_of is required: the instant to look back to.")
     if at > services.of(request).clock():
@@ -80,7 +80,7 @@ def list_events_as_of(request: Request[Any, Any, Any]) -> Response[bytes]:
         if position.of != of:
             raise problems.error(400, "The cursor is of another question: repeat the other parameters as they were.")
         after = str(position.after)
-    if not own.could_be(calendar, "cal"):
+    if not identifiers.could_be(calendar, "cal"):
         return responses.json(records.Versions(results=[], has_more=False, next_cursor=None))
     project = auth.project_id(request)
     with services.of(request).db.single() as conn:

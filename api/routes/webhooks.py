@@ -1,6 +1,5 @@
 """``/webhooks``: who is told of what, what became of it, and sending it again. Paths of our own."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast, get_args
@@ -9,7 +8,18 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from api import auth, methods, own, pagination, problems, responses, services, shapes, timestamps, validation
+from api import (
+    auth,
+    identifiers,
+    methods,
+    own,
+    pagination,
+    problems,
+    responses,
+    services,
+    shapes,
+    validation,
+)
 from api.body import Posted
 from api.services import Services
 from api.validation import Field, Invalid
@@ -48,8 +58,6 @@ MANAGE = {"scope": "webhooks:manage"}
 
 KNOWN_TRIGGERS = (*TRIGGERS, DISABLED)
 LONGEST_OVERLAP = timedelta(days=7)
-
-_ID = re.compile(r"(webhook|msg)_[A-Za-z0-9]{16}", re.ASCII)
 
 
 @get(PATH, sync_to_thread=True, opt=MANAGE)
@@ -116,7 +124,7 @@ def delete_webhook(request: Request[Any, Any, Any], webhook_id: FromPath[str]) -
     """Forget an endpoint, and all that was or is due to it."""
     try:
         with services.of(request).db.begin() as conn:
-            subscriptions.delete(conn, auth.project_id(request), _known(webhook_id))
+            subscriptions.delete(conn, auth.project_id(request), identifiers.known(webhook_id, "webhook"))
     except NotFound:
         raise _no_webhook() from None
     return responses.empty()
@@ -171,7 +179,7 @@ def recover_webhook(
 ) -> Response[bytes]:
     """Send again all that an endpoint missed since an instant."""
     service = services.of(request)
-    values = validation.check(posted, [Field(name="since", read=_instant, required=True)])
+    values = validation.check(posted, [Field(name="since", read=validation.instant, required=True)])
     _found(request, webhook_id)
     with service.db.begin() as conn:
         count = log.recover(conn, auth.project_id(request), webhook_id, since=values["since"], now=service.clock())
@@ -204,7 +212,7 @@ def get_delivery(request: Request[Any, Any, Any], delivery_id: FromPath[str]) ->
     own.parameters(request)
     try:
         with services.of(request).db.single() as conn:
-            found = log.get(conn, auth.project_id(request), _known(delivery_id))
+            found = log.get(conn, auth.project_id(request), identifiers.known(delivery_id, "msg"))
             attempts = log.attempts(conn, found.id)
     except NotFound:
         raise _no_delivery() from None
@@ -219,7 +227,7 @@ def resend_delivery(
     service, project = services.of(request), auth.project_id(request)
     validation.check(posted, [])
     try:
-        known = _known(delivery_id)
+        known = identifiers.known(delivery_id, "msg")
         with service.db.begin() as conn:
             if not log.resend(conn, project, known, now=service.clock()):
                 log.get(conn, project, known)
@@ -282,13 +290,6 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _instant(value: object) -> datetime:
-    found = timestamps.parse(value) if isinstance(value, str) else None
-    if found is None:
-        raise Invalid(f"An instant such as {timestamps.EXAMPLE}.")
-    return found
-
-
 _OVERLAP = Field(name="overlap_hours", read=_number(0, int(LONGEST_OVERLAP.total_seconds() // 3600)), is_json=True)
 
 
@@ -316,7 +317,7 @@ def _text(value: str | None) -> str | None:
 def _found(request: Request[Any, Any, Any], webhook_id: str) -> Subscription:
     try:
         with services.of(request).db.single() as conn:
-            return subscriptions.get(conn, auth.project_id(request), _known(webhook_id))
+            return subscriptions.get(conn, auth.project_id(request), identifiers.known(webhook_id, "webhook"))
     except NotFound:
         raise _no_webhook() from None
 
@@ -329,13 +330,6 @@ def _rotated(secret: str, overlap: timedelta, *, now: datetime) -> Response[byte
 def _no_store(answer: Response[bytes]) -> Response[bytes]:
     answer.headers["Cache-Control"] = "no-store"
     return answer
-
-
-def _known(row: str) -> str:
-    """The id, if it could be one: what could not is not looked up. Raises NotFound."""
-    if not _ID.fullmatch(row):
-        raise NotFound(row)
-    return row
 
 
 def _no_webhook() -> problems.Problem:

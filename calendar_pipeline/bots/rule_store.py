@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from calendar_pipeline.bots.meetings import Candidate, RuledBot
 from calendar_pipeline.bots.rules import Rules, Subject, restored, stored
 from calendar_pipeline.db.connect import json_text
+from calendar_pipeline.errors import NotFound
 from calendar_pipeline.event import Attendee
 from calendar_pipeline.secrets.keyring import KeyRing, Place
 
@@ -105,6 +106,20 @@ def override(connection: Connection, project_id: str, event_id: str, is_wanted: 
     """Say yes or no for one event, or leave it to the rules. False if the project has no such event."""
     values = {"project": project_id, "event": event_id, "is_wanted": is_wanted, "now": now}
     return connection.execute(_OVERRIDE, values).scalar_one() == 1
+
+
+_OVERRIDDEN = sa.text("""
+    SELECT o.is_wanted FROM calendar_event e LEFT JOIN bot_override o ON o.event_id = e.id
+    WHERE e.id = :event AND e.project_id = :project
+""")
+
+
+def overridden(connection: Connection, project_id: str, event_id: str) -> bool | None:
+    """What somebody said for the event; None: it is left to the rules. Raises NotFound."""
+    row = connection.execute(_OVERRIDDEN, {"project": project_id, "event": event_id}).one_or_none()
+    if row is None:
+        raise NotFound(event_id)
+    return row.is_wanted
 
 
 _CLAIM = sa.text("SELECT rules, settings, seq FROM bot_rules WHERE project_id = :project FOR UPDATE SKIP LOCKED")

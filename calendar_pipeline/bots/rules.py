@@ -150,8 +150,13 @@ def parse(text: str) -> Rules:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise SetupError(f"The rules are not YAML{where}. Write them like {_EXAMPLE}") from None
+    return given(_spelt(read))
+
+
+def given(read: object) -> Rules:
+    """Rules out of what JSON or YAML held; raises SetupError, which says what to change."""
     try:
-        rules = msgspec.convert(_spelt(read), Rules)
+        rules = msgspec.convert(read, Rules)
     except msgspec.ValidationError as error:
         raise SetupError(f"The rules cannot be read: {error}. Write them like {_EXAMPLE}") from None
     return _checked(rules)

@@ -1,4 +1,4 @@
-"""An application's view, with real processes: webhooks arrive and are verified, bots are sent, the guides are followed."""
+"""An application's view, with real processes: webhooks are verified, bots are sent, the guides are followed."""
 
 import base64
 import hashlib
@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,16 @@ def test_the_documented_verifiers_accept_every_delivery_and_reject_a_tampered_on
     assert all(body != before for (body, *_), (before, *_) in zip(tampered, cases, strict=True))
     assert python_says(tampered) == node_says(tampered) == [False] * len(cases)
     assert len(cases) >= 3
+    [shown] = blocks("docs/webhooks.md", "json")
+    assert shape(json.loads(shown)) in [shape(json.loads(body)) for body, *_ in cases]
+    assert shown.strip() == json.dumps(json.loads(shown), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def shape(value: Any) -> Any:
+    """The names in it, at any depth."""
+    if not isinstance(value, dict):
+        return None
+    return {name: shape(one) for name, one in value.items() if name != "calendar_metadata"}
 
 
 # -- an application on a client that is generated from the OpenAPI document
@@ -235,9 +246,15 @@ def reader(here: Any, tmp_path: Path) -> Callable[[str, list[str]], str]:
     )
     (tmp_path / "bin" / "curl").chmod(0o755)
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    person = here.sandbox.create_calendar(account=f"{secrets.token_hex(4)}@example.com")
+    [demo] = here.rows("SELECT project_id FROM calendar WHERE deduplication_key = 'demo'")
     variables = here.environment | OLD | {
         "API": f"{here.api_url}/api/v1",
         "SANDBOX_URL": here.sandbox_url,
+        "PROJECT": demo.project_id,
+        "CLIENT_ID": person.client_id,
+        "CLIENT_SECRET": person.client_secret,
+        "REFRESH_TOKEN": person.refresh_token,
         "RECEIVER": f"{here.sandbox_url}/_sandbox/webhooks/mine",
         "PATH": os.pathsep.join((str(tmp_path / "bin"), str(SCRIPTS), os.environ["PATH"])),
     }  # fmt: skip
@@ -264,9 +281,13 @@ def reader(here: Any, tmp_path: Path) -> Callable[[str, list[str]], str]:
     return run
 
 
-@pytest.mark.parametrize(
-    "page", ["docs/consume.md", "docs/consume/attendee.md", "docs/consume/bots.md", "docs/webhooks.md"]
-)
+GUIDES = ["docs/connect.md", "docs/connect/hosted.md", "docs/consume.md", "docs/webhooks.md"]
+GUIDES += [f"docs/consume/{page.name}" for page in sorted((ROOT / "docs" / "consume").glob("*.md"))]
+OF_OTHER_TESTS = {"docs/consume/example.md"}
+"""It starts an installation of its own."""
+
+
+@pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page) and page not in OF_OTHER_TESTS])
 def test_the_commands_of_a_guide_do_what_it_says(reader: Callable[[str, list[str]], str], page: str) -> None:
     start = blocks("docs/consume.md")[:1] if page != "docs/consume.md" else []
-    print(reader(page, [*start, *blocks(page)]))
+    reader(page, [*start, *blocks(page)])

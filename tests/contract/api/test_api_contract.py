@@ -480,6 +480,8 @@ NO_MEETING = [
     ("other domain", "https://example.org/j/123"),
     ("Meet without a code", "https://meet.google.com/"),
     ("Teams without p", "https://teams.microsoft.com/meet/9876"),
+    ("Zoom's registration page", "https://zoom.us/meeting/register/tJ123"),
+    ("Zoom's recording", "https://zoom.us/rec/share/123"),
     ("link in a link", "https://zoom.us/j/123?u=https://zoom.us/j/456"),
 ]
 

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sysconfig
+from datetime import UTC, datetime
 from pathlib import Path
 
+from calendar_pipeline.calendars.model import PLATFORMS
+from calendar_pipeline.connect import store as connect
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.secrets.keyring import KeyRing
 
 HERE = Path(__file__).parent
 EXAMPLES = int(os.environ.get("SCHEMA_EXAMPLES", "3"))
@@ -18,6 +22,18 @@ def test_nothing_is_found(server, remote, tenant, store: Database, put, tmp_path
         "/calendars", json={"platform": "google", "client_id": "c", "client_secret": "s", "refresh_token": "t"}
     )
     put(tenant.id, calendar.json()["id"], [{}, {}])
+    with store.begin() as conn:
+        for platform in PLATFORMS:
+            connect.register(
+                conn,
+                KeyRing.parse(server.ring),
+                tenant.id,
+                platform,
+                client_id="c",
+                client_secret="s",
+                return_urls=["https://app.example.com/connected"],
+                now=datetime.now(UTC),
+            )
     chance = ["--seed", SEED] if SEED else ["--generation-deterministic"]
     done = subprocess.run(
         [
@@ -28,6 +44,7 @@ def test_nothing_is_found(server, remote, tenant, store: Database, put, tmp_path
             *("--continue-on-failure", "--no-color", "--request-timeout", "60"),
         ],
         cwd=tmp_path,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": str(HERE / "schema_reasons.py")},
         capture_output=True,
         text=True,
         check=False,

@@ -23,10 +23,10 @@ ABSENT = {
     "event_id": "evt_0123456789abcdef",
     "bot_id": "bot_0123456789abcdef",
     "webhook_id": "webhook_0123456789abcdef",
-    "delivery_id": "whd_0123456789abcdef",
+    "delivery_id": "msg_0123456789abcdef",
     "key_id": "key_0123456789abcdef",
 }
-BODIES = {"recover": {"since": "2026-01-01T00:00:00Z"}}
+BODIES = {"recover": {"since": "2026-01-01T00:00:00Z"}, "bot_override": {"answer": "yes"}}
 
 
 @pytest.fixture(scope="session")

@@ -30,12 +30,6 @@ FIELDS = [
     "join_at",
     "deduplication_key",
 ]
-ALLOWED = (
-    "automatic_leave_settings, bot_chat_message, bot_image, bot_name, calendar_event_id, callback_settings,"
-    " debug_settings, deduplication_key, external_media_storage_settings, google_meet_settings, join_at,"
-    " kubernetes_settings, meeting_url, metadata, recording_settings, rtmp_settings, teams_settings,"
-    " transcription_settings, voice_agent_settings, webhooks, websocket_settings, zoom_settings"
-)
 TAKEN = (
     "Deduplication key already in use. A bot in a non-terminal state with this deduplication key already exists. "
     "Please use a different deduplication key or wait for that bot to terminate."
@@ -46,7 +40,6 @@ WRONG_TIME = (
 REQUIRED = ["This field is required."]
 NULL = ["This field may not be null."]
 BLANK = ["This field may not be blank."]
-NOT_TEXT = ["Not a valid string."]
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n and so on").decode()
 EXTRA = "Additional properties are not allowed ('x' was unexpected)"
 
@@ -130,52 +123,18 @@ def test_what_a_bot_was_made_with_is_sealed(client, db, keyring, tenant) -> None
 @pytest.mark.parametrize(
     ("change", "errors"),
     [
-        ({"bot_name": ...}, {"bot_name": REQUIRED}),
-        ({"meeting_url": ...}, {"meeting_url": REQUIRED}),
         ({"bot_name": ..., "meeting_url": ...}, {"meeting_url": REQUIRED, "bot_name": REQUIRED}),
-        ({"bot_name": None}, {"bot_name": NULL}),
-        ({"bot_name": " "}, {"bot_name": BLANK}),
-        ({"bot_name": True}, {"bot_name": NOT_TEXT}),
         ({"bot_name": "x" * 256}, {"bot_name": ["Ensure this field has no more than 255 characters."]}),
-        ({"bot_name": "a 😀"}, {"bot_name": ["Bot name cannot contain emojis or rare script characters."]}),
-        ({"meeting_url": "https://example.org/x"}, {"meeting_url": ["Invalid meeting URL"]}),
-        ({"meeting_url": None}, {"meeting_url": NULL}),
-        ({"meeting_url": ""}, {"meeting_url": BLANK}),
-        ({"meeting_url": []}, {"meeting_url": NOT_TEXT}),
-        ({"join_at": None}, {"join_at": NULL}),
         ({"join_at": ""}, {"join_at": [WRONG_TIME]}),
-        ({"join_at": "tomorrow"}, {"join_at": [WRONG_TIME]}),
         ({"join_at": 5}, {"join_at": [WRONG_TIME]}),
-        ({"join_at": "2026-11-22T08:31:27Z"}, {"join_at": ["join_at cannot be in the past"]}),
-        ({"join_at": "2030-01-01"}, {"join_at": ["join_at cannot be more than 3 years in the future"]}),
         ({"calendar_event_id": None}, {"calendar_event_id": NULL}),
         ({"calendar_event_id": ""}, {"calendar_event_id": BLANK}),
-        ({"deduplication_key": None}, {"deduplication_key": NULL}),
-        ({"deduplication_key": "  "}, {"deduplication_key": BLANK}),
-        ({"metadata": None}, {"metadata": NULL}),
-        ({"metadata": []}, {"metadata": ["Metadata must be an object not an array or other type"]}),
-        ({"metadata": {}}, {"metadata": ["Metadata must have at least one key"]}),
-        ({"metadata": {"a": 1}}, {"metadata": ["Value for key 'a' must be a string"]}),
-        ({"metadata": {"a": "é" * 200}}, {"metadata": ["Metadata must be less than 1000 characters"]}),
         ({"webhooks": None}, {"webhooks": NULL}),
         ({"webhooks": "x"}, {"webhooks": ["'x' is not of type 'array'"]}),
-        (
-            {"webhooks": [{"url": "http://x", "triggers": ["bot.state_change"]}]},
-            {"webhooks": ["'http://x' does not match '^https://.*'"]},
-        ),
         ({"webhooks": [{"url": "https://x"}]}, {"webhooks": ["'triggers' is a required property"]}),
-        ({"webhooks": [{"url": "https://x", "triggers": []}]}, {"webhooks": ["[] should be non-empty"]}),
-        (
-            {"webhooks": [{"url": "https://x", "triggers": ["bot.state_change"] * 2}]},
-            {"webhooks": ["['bot.state_change', 'bot.state_change'] has non-unique elements"]},
-        ),
         ({"recording_settings": None}, {"recording_settings": NULL}),
         ({"recording_settings": []}, {"recording_settings": ["[] is not of type 'object'"]}),
         ({"recording_settings": {"x": 1}}, {"recording_settings": [EXTRA]}),
-        (
-            {"recording_settings": {"format": "gif"}},
-            {"recording_settings": {"format": "Format must be mp4 or mp3 or 'none'"}},
-        ),
         (
             {"recording_settings": {"view": "x"}},
             {"recording_settings": {"view": "View must be speaker_view or gallery_view or speaker_view_no_sidebar"}},
@@ -221,20 +180,6 @@ def test_what_a_bot_was_made_with_is_sealed(client, db, keyring, tenant) -> None
         ),
         ({"debug_settings": {"create_debug_recording": 1}}, {"debug_settings": ["1 is not of type 'boolean'"]}),
         ({"kubernetes_settings": {"a": "\0"}}, {"kubernetes_settings": ["Null characters are not allowed."]}),
-        ({"b": 1, "a": 2}, {"non_field_errors": [f"Unexpected field(s): a, b. Allowed fields are: {ALLOWED}"]}),
-        ({"a": 1, "bot_name": None}, {"bot_name": NULL}),
-        (
-            {"webhooks": [{"url": f"https://x/{n}", "triggers": ["bot.state_change"]} for n in range(3)]},
-            {"error": "You have reached the maximum number of webhooks for a single bot"},
-        ),
-        (
-            {"webhooks": [{"url": "https://x", "triggers": ["bot.state_change"]}] * 2},
-            {"error": "URL already subscribed for this bot"},
-        ),
-        (
-            {"calendar_event_id": "evt_0123456789abcdef"},
-            {"error": "Calendar event with id evt_0123456789abcdef does not exist in this project."},
-        ),
         ({"calendar_event_id": "x\0"}, {"error": "Calendar event with id x\0 does not exist in this project."}),
     ],
 )
@@ -244,13 +189,6 @@ def test_a_refused_bot(shared, change, errors) -> None:
     answer = shared.post("/bots", json=body)
     assert (answer.status_code, answer.json()) == (400, errors)
     assert shared.get("/bots", params={"deduplication_key": key}).json()["results"] == []
-
-
-def test_a_body_that_is_no_object_is_refused(shared) -> None:
-    """The reference answers a JSON array with 500."""
-    answer = shared.post("/bots", json=[])
-    expected = {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}
-    assert (answer.status_code, answer.json()) == (400, expected)
 
 
 @pytest.mark.parametrize(
@@ -275,22 +213,6 @@ def test_a_body_that_is_no_object_is_refused(shared) -> None:
 )
 def test_settings_that_existing_clients_send(shared, given) -> None:
     make(shared, **given)
-
-
-@pytest.mark.parametrize(
-    ("given", "stored"),
-    [
-        (" zoom.us/j/123 ", "https://zoom.us/j/123"),
-        ("https://zoom.com/j/123?pwd=aB1.1&from=addon", "https://zoom.us/j/123?pwd=aB1.1"),
-        (f"{MEET}?authuser=0", MEET),
-        ("https://teams.live.com/meet/9876?p=Ab1&x=y", "https://teams.live.com/meet/9876?p=Ab1"),
-    ],
-)
-def test_meeting_urls_are_normalised(client, given, stored) -> None:
-    body = make(client, meeting_url=given)
-    assert body["meeting_url"] == stored
-    found = client.get("/bots", params={"meeting_url": stored}).json()["results"]
-    assert found == [body]
 
 
 @pytest.mark.parametrize(
@@ -323,35 +245,6 @@ def test_several_bots_for_one_event_are_listed_oldest_first(client, event_id, cl
     assert event["bots"] == made
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "what"), [("meeting_url", MEET, "meeting URL"), ("join_at", SOON, "join time")]
-)
-def test_an_event_and_its_own_time_or_link_are_not_given_together(client, event_id, field, value, what) -> None:
-    answer = client.post("/bots", json={"bot_name": "Notes", "calendar_event_id": event_id, field: value})
-    text = (
-        f"{field} should not be provided when calendar_event_id is specified. "
-        f"The {what} will be taken from the calendar event."
-    )
-    assert (answer.status_code, answer.json()) == (400, {"error": text})
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "status", "answer"),
-    [
-        ("meeting_link", None, 400, {"meeting_url": NULL}),
-        ("start_time", "2026-11-22T08:00:00Z", 400, {"join_at": ["join_at cannot be in the past"]}),
-        ("is_deleted", True, 400, {"error": "Calendar event with id {id} is cancelled. No bot can be sent to it."}),
-    ],
-)
-def test_an_event_to_which_no_bot_can_be_sent(client, db, event_id, column, value, status, answer) -> None:
-    """The reference sends one to a cancelled event; a bot there would be called off at once."""
-    with db.begin() as conn:
-        conn.execute(sa.text(f"UPDATE calendar_event SET {column} = :value"), {"value": value})
-    got = client.post("/bots", json={"bot_name": "Notes", "calendar_event_id": event_id})
-    expected = {key: text.format(id=event_id) if isinstance(text, str) else text for key, text in answer.items()}
-    assert (got.status_code, got.json()) == (status, expected)
-
-
 def test_no_bot_is_sent_to_an_event_of_a_disconnected_calendar(client, db, event_id) -> None:
     with db.begin() as conn:
         conn.execute(sa.text("UPDATE calendar SET state = 'disconnected'"))
@@ -360,18 +253,6 @@ def test_no_bot_is_sent_to_an_event_of_a_disconnected_calendar(client, db, event
         f"The calendar of calendar event with id {event_id} is disconnected. Reconnect it before sending a bot there."
     )
     assert (answer.status_code, answer.json()) == (400, {"error": text})
-
-
-def test_another_projects_event_and_bot_are_unknown(client, event_id, served, stranger) -> None:
-    body = make(client)
-    with httpx.Client(base_url=f"{served}/api/v1", headers=stranger.headers, trust_env=False) as theirs:
-        answer = theirs.post("/bots", json={"bot_name": "Notes", "calendar_event_id": event_id})
-        text = f"Calendar event with id {event_id} does not exist in this project."
-        assert (answer.status_code, answer.json()) == (400, {"error": text})
-        assert theirs.get("/bots").json()["results"] == []
-        for method in ("GET", "PATCH", "DELETE"):
-            answer = theirs.request(method, f"/bots/{body['id']}")
-            assert (answer.status_code, answer.json()) == (404, {"error": "Bot not found"})
 
 
 @pytest.mark.parametrize("bot_id", ["x", "bot_0123456789abcdef", "bot_%00", "cal_0123456789abcdef"])
@@ -463,11 +344,6 @@ def test_refused_filters(shared, query, text) -> None:
 def test_a_wide_offset_is_an_instant_like_any_other(client) -> None:
     """The reference answers offsets beyond 15:59 with 500."""
     assert client.get("/bots", params={"join_at_after": "2026-11-22T10:00:00+23:59"}).status_code == 200
-
-
-def test_a_bad_cursor(client) -> None:
-    answer = client.get("/bots?cursor=x")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Invalid cursor"})
 
 
 def test_a_walk_meets_each_bot_once_oldest_first(client, clock) -> None:
@@ -567,17 +443,6 @@ def test_once_on_its_way_only_the_metadata_of_a_bot_changes(client, db, state) -
     )
 
 
-def test_an_empty_change_is_none(client) -> None:
-    body = make(client)
-    assert client.patch(f"/bots/{body['id']}", json={}).json() == body
-
-
-def test_the_time_of_a_bot_made_for_an_event_can_be_changed(client, event_id) -> None:
-    body = client.post("/bots", json={"bot_name": "Notes", "calendar_event_id": event_id}).json()
-    answer = client.patch(f"/bots/{body['id']}", json={"join_at": "2026-11-22T10:35:00Z"})
-    assert answer.json() == body | {"join_at": "2026-11-22T10:35:00Z"}
-
-
 def test_a_deleted_bot_is_gone_and_stays_on_record(client, db) -> None:
     body = make(client, deduplication_key="k", metadata={"a": "b"}, zoom_settings={"sdk": "web"})
     answer = client.delete(f"/bots/{body['id']}")
@@ -616,15 +481,6 @@ def test_bots_are_embedded_with_one_statement_for_the_page(client, db, tenant, c
     for _ in range(5):
         client.post("/bots", json={"bot_name": "x", "calendar_event_id": event_id})
     assert statements() == without <= 3
-
-
-def test_methods_that_the_paths_do_not_have(client) -> None:
-    answer = client.put("/bots")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST, HEAD, OPTIONS")
-    assert answer.json() == {"detail": 'Method "PUT" not allowed.'}
-    answer = client.post("/bots/bot_0123456789abcdef")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PATCH, DELETE, HEAD, OPTIONS")
-    assert client.get("/bots/").json() == {"error": "Not found"}
 
 
 def test_forms_are_read_too(client) -> None:

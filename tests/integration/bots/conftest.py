@@ -89,7 +89,7 @@ class Site:
     def work(self, **changes: Any) -> Worked:
         """Follow and launch until there is nothing left to do now."""
         total = Worked()
-        for _ in range(20):
+        for _ in range(200):  # each change of rules is a round of its own
             worked = bots.work(replace(self.bots, **changes))
             total.decisions.update(worked.decisions)
             total.late += worked.late

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from calendar_pipeline.bots import rule_store
+from calendar_pipeline.bots.rules import Rules, Template
 from calendar_pipeline.secrets.keyring import KeyRing, generate
 
 WORKER = Path(__file__).with_name("launch_worker.py")
+ALL = Rules(bot=Template(name="Notes"), project="all")
 KEYS = generate("crash")
 LAUNCH = ("claimed", "planned", "committed", "asking", "answered", "handed", "told")
+RULED = ("judged", "committed", "answered")
 RECALL = ("followed", "committed", "answered", "recalled")
 KILLED = -signal.SIGKILL
 
@@ -53,6 +57,22 @@ def test_killed_at_any_point_of_a_launch_the_bot_is_there_once(site, attendee, p
     assert (site.shown(bot).state, site.row(bot).runner_bot_id) == ("joining", there["id"])
     assert site.decisions(bot).count("launched") == 1
     assert site.shown(bot).events.count('"join_requested"') == 1
+
+
+@pytest.mark.parametrize("point", RULED)
+def test_killed_at_any_point_while_rules_make_it_a_bot_is_there_once(site, attendee, point) -> None:
+    with site.db.begin() as conn:
+        assert rule_store.put(conn, site.keyring, site.project, ALL, now=site.clock())
+    event = site.event(hours=1 / 60)
+    site.clock.pass_by(minutes=1)
+    assert work(site, attendee, point) == KILLED
+    wait_for_leases(site)
+    assert work(site, attendee) == 0
+    [there] = attendee.bots.values()
+    with site.db.single() as conn:
+        [made] = conn.execute(sa.text("SELECT id, event_id, state FROM bot")).all()
+    assert (made.id, made.event_id, made.state) == (there["deduplication_key"], site.ours(event), "joining")
+    assert site.decisions(made.id).count("made") == site.decisions(made.id).count("launched") == 1
 
 
 @pytest.mark.parametrize("point", RECALL)

@@ -8,20 +8,25 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from calendar_pipeline.bots import plan, queue, run, steps
+from calendar_pipeline.bots import plan, queue, rule_store, run, steps
+from calendar_pipeline.bots.model import TERMINAL
 from calendar_pipeline.bots.port import Down
+from calendar_pipeline.bots.rules import Policy, Rules, Template
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import CalendarPatch
+from calendar_pipeline.projects import store as projects
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "5"))
 STEPS = int(os.environ.get("PROPERTY_STEPS", "15"))
-POINTS = ("followed", "claimed", "planned", "committed", "asking", "answered", "handed", "told", "recalled")
+POINTS = ("judged", "followed", "claimed", "planned", "committed", "asking", "answered", "handed", "told", "recalled")
 LINKS = ("https://meet.google.com/abc-defg-hij", "https://zoom.us/j/123456789", None)
+LEAD = timedelta(minutes=5)
 LEASE = timedelta(seconds=0.2)
 
 
@@ -39,6 +44,7 @@ class BotMachine(RuleBasedStateMachine):
         self.events: list[str] = []
         self.cancelled: set[str] = set()
         self.bots: list[str] = []
+        self.links: dict[str, str | None] = {}
         self.is_connected = True
 
     def _event(self, number: int) -> str:
@@ -47,9 +53,14 @@ class BotMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.events) < 4 and self.is_connected)
     @rule(hours=st.integers(1, 3), bots=st.integers(1, 2))
     def a_meeting_with_bots(self, hours: int, bots: int) -> None:
+        event = self._meeting(hours)
+        self.bots += [self.site.bot(event) for _ in range(bots)]
+
+    def _meeting(self, hours: int) -> str:
         event = self.site.event(hours=hours)
         self.events.append(event)
-        self.bots += [self.site.bot(event) for _ in range(bots)]
+        self.links[event] = LINKS[0]
+        return event
 
     @precondition(lambda self: self.events)
     @rule(number=st.integers(0, 3), minutes=st.sampled_from([-90, -20, 7, 60, 200]))
@@ -62,6 +73,7 @@ class BotMachine(RuleBasedStateMachine):
     def change_the_link(self, number: int, link: str | None) -> None:
         if (event := self._event(number)) not in self.cancelled:
             self.site.sandbox.set_link(self.site.provider_id, event, link)
+            self.links[event] = link
 
     @precondition(lambda self: self.events)
     @rule(number=st.integers(0, 3))
@@ -180,19 +192,99 @@ class BotMachine(RuleBasedStateMachine):
                 assert shown.join_at > site.clock(), "its time has come, and no runner has it"
 
 
-def test_after_quiet_each_bot_is_as_its_event_wants_it(site) -> None:
+class RuledMachine(BotMachine):
+    """The same without clients: rules make the bots, and they change as well."""
+
+    def __init__(self, new_site: Callable[[], Any]) -> None:
+        super().__init__(new_site)
+        self.titles: dict[str, str] = {}
+        self.said: dict[str, bool | None] = {}
+        self.which: str | None = None
+        self.rules_are("all")
+
+    @precondition(lambda self: len(self.events) < 4 and self.is_connected)
+    @rule(hours=st.integers(1, 3))
+    def a_meeting_with_bots(self, hours: int) -> None:
+        self.titles[self._meeting(hours)] = "Talk"
+
+    @rule(which=st.sampled_from(["all", "none", "talk", None]))
+    def rules_are(self, which: str | None) -> None:
+        site, now = self.site, self.site.clock()
+        policy = Policy(title_contains=("talk",)) if which == "talk" else which
+        with site.db.begin() as conn:
+            if policy is None:
+                rule_store.clear(conn, site.project, now=now)
+            else:
+                rules = Rules(bot=Template(name="Notes"), project=policy)
+                assert rule_store.put(conn, site.keyring, site.project, rules, now=now)
+        self.which = which
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 3), is_wanted=st.sampled_from([True, False, None]))
+    def say(self, number: int, is_wanted: bool | None) -> None:
+        event = self._event(number)
+        with self.site.db.begin() as conn:
+            ours = self.site.ours(event)
+            assert rule_store.override(conn, self.site.project, ours, is_wanted, now=self.site.clock())
+        self.said[event] = is_wanted
+
+    @precondition(lambda self: self.events)
+    @rule(number=st.integers(0, 3), title=st.sampled_from(["Talk", "Lunch"]))
+    def retitle(self, number: int, title: str) -> None:
+        if (event := self._event(number)) not in self.cancelled:
+            self.site.sandbox.retitle_event(self.site.provider_id, event, title)
+            self.titles[event] = title
+
+    def _none_is_missed(self) -> None:
+        """Told from the provider and the rules alone: a meeting to come has one bot if it is wanted, else none."""
+        site = self.site
+        meetings: dict[tuple[str | None, datetime, str], list[str]] = {}
+        for event in self.events:
+            there = site.sandbox.event(site.provider_id, event)
+            start = datetime.fromisoformat(there["start"]["dateTime"]).astimezone(UTC)
+            if start > site.clock() + LEAD and self.is_connected:
+                alone = "" if self.links[event] else event
+                meetings.setdefault((self.links[event], start, alone), []).append(event)
+        for (link, start, _), events in meetings.items():
+            wanted = [event for event in events if event not in self.cancelled and self._is_wanted(event)]
+            bots = [bot for event in events for bot in self._bots(event)]
+            here = [bot for bot in bots if bot.gone_at is None and bot.state not in TERMINAL]
+            if any(bot.state in TERMINAL and bot.follows_start == start for bot in bots):
+                continue  # one was sent there and came to nothing: none goes again
+            if not wanted:
+                assert here == []
+            elif link is not None:
+                assert len(here) == 1
+                assert here[0].meeting_url == link
+
+    def _is_wanted(self, event: str) -> bool:
+        said = self.said.get(event)
+        if self.which is None or said is not None:
+            return self.which is not None and bool(said)
+        return self.which == "all" or (self.which == "talk" and self.titles[event] == "Talk")
+
+    def _bots(self, event: str) -> list[sa.Row[Any]]:
+        query = sa.text("SELECT b.* FROM bot b JOIN calendar_event e ON e.id = b.event_id WHERE e.id = :id")
+        with self.site.db.single() as conn:
+            return list(conn.execute(query, {"id": self.site.ours(event)}))
+
+
+@pytest.mark.parametrize("machine", [BotMachine, RuledMachine], ids=["made by clients", "made by rules"])
+def test_after_quiet_each_bot_is_as_its_event_wants_it(site, machine) -> None:
     """`make soak` runs many more steps (PROPERTY_EXAMPLES, PROPERTY_STEPS)."""
     number = iter(range(10_000))
 
     def new_site() -> Any:
-        """A calendar of its own in the same project."""
+        """A calendar of its own in a project of its own."""
         credentials = site.sandbox.create_calendar(account=f"property{next(number)}@example.com")
         with site.db.begin() as conn:
             conn.execute(sa.text("DELETE FROM bot"))
+            conn.execute(sa.text("DELETE FROM bot_rules"))
+            project = projects.create(conn, "property", now=site.clock()).id
             calendar = calendars.create(
                 conn,
                 site.keyring,
-                site.project,
+                project,
                 calendars.NewCalendar(
                     platform="google",
                     platform_uuid=credentials.calendar_id,
@@ -204,10 +296,10 @@ def test_after_quiet_each_bot_is_as_its_event_wants_it(site) -> None:
             )
         site.runner.running.clear()
         site.runner.answer = lambda _: None
-        return replace(site, credentials=credentials, calendar=calendar.id)
+        return replace(site, project=project, credentials=credentials, calendar=calendar.id)
 
     run_state_machine_as_test(
-        lambda: BotMachine(new_site),
+        lambda: machine(new_site),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,

@@ -61,7 +61,7 @@ def test_a_dead_workers_calendar_is_taken_over_when_its_lease_has_run_out(bench:
 
 
 def test_fault_29_of_three_workers_at_a_lease_that_runs_out_one_writes(bench: Any, database_url: str) -> None:
-    """The first is slow, and two find its lease run out at once: one of them does the work, and both others leave it."""
+    """The first is slow, and two find its lease run out at once: one does the work, the others leave it."""
     bench.add("Before")
     start = threading.Barrier(2, timeout=10)
     took_over: list[str] = []

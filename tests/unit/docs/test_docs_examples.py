@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from api import openapi
+from calendar_pipeline.bots import rules
 from calendar_pipeline.cli import app
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.up import DAGSTER_ENVIRONMENT
@@ -20,6 +21,8 @@ TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
 
 SETTINGS = {name.upper() for name in Settings.model_fields}
 FOREIGN = {"POSTGRES_PASSWORD", "DAGSTER_HOME", "SANDBOX_URL", "SANDBOX_CALENDAR"}
+GIVEN = {"ATTENDEE_KEY", "ATTENDEE_SECRET", "CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN"}
+"""What readers bring along; the test that follows the guides does so too."""
 CODES = {"SERVICE_DISABLED"}
 """In capitals, and no variables: Google's reasons."""
 UNVERSIONED = {"/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
@@ -95,7 +98,7 @@ def test_commands_exist(page: str, words: list[str]) -> None:
 
 @every_page
 def test_variables_are_settings(page: str) -> None:
-    known = SETTINGS | set(DAGSTER_ENVIRONMENT) | FOREIGN | CODES
+    known = SETTINGS | set(DAGSTER_ENVIRONMENT) | FOREIGN | GIVEN | CODES
     for piece in code(TEXTS[page]):
         for name in re.findall(r"(?<![\w.-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?!\w)", piece):
             assert name in known, f"{name} in {piece!r}"
@@ -152,3 +155,23 @@ def test_the_licence_is_whole() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+@every_page
+def test_requests_are_written_so_that_they_can_be_run(page: str) -> None:
+    """A request in a block without a language would be run by no test."""
+    for block in fences(TEXTS[page]):
+        if f"```\n{block}" in TEXTS[page]:
+            assert not re.search(r"(?m)^(GET|POST|PUT|PATCH|DELETE) /", block), block
+
+
+def test_every_program_with_a_title_is_run_by_a_test_that_names_it() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    titles = {title for text in TEXTS.values() for title in re.findall(r'(?m)^ *```\w+ title="([^"]+)"$', text)}
+    assert titles
+    assert {title for title in titles if f'"{title}"' not in tests} == set()
+
+
+def test_the_rules_that_are_shown_are_rules() -> None:
+    [shown] = fences(TEXTS["docs/consume/bots.md"], "yaml")
+    assert rules.parse(shown).of("cal_…") == "none"
