@@ -1,7 +1,7 @@
 """The API reference in a real browser: it shows every operation, asks nobody else, and its own policy stops nothing."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ def api(db: Database, keyring: KeyRing, tmp_path: Path) -> Iterator[str]:
     sock.close()
 
 
-def test_the_reference_shows_every_operation_and_tries_one(page: Page, api: str, db: Database, clock: Any) -> None:
+def test_the_reference_shows_every_operation_and_tries_one(
+    page: Page, api: str, db: Database, clock: Any, accessible: Callable[[Page], None]
+) -> None:
     with db.begin() as conn:
         project = projects.create(conn, "reader", now=clock()).id
         key = projects.create_key(conn, project, now=clock()).secret
@@ -59,5 +61,8 @@ def test_the_reference_shows_every_operation_and_tries_one(page: Page, api: str,
 
     page.locator("#operations-Bots-createBot .opblock-summary-control").click()
     expect(page.locator("#operations-Bots-createBot .body-param__example")).to_contain_text("calendar_event_id")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        accessible(page)
     assert said == []
     assert all(url.startswith((api, "data:")) for url in asked)
