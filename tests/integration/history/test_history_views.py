@@ -65,6 +65,22 @@ def test_both_ways_to_ask_for_an_instant_agree_at_every_instant(record: Any) -> 
     assert as_of(record, MONDAY - HOUR) == {}
 
 
+def test_a_state_is_made_of_the_versions_themselves_column_by_column(record: Any) -> None:
+    record.calendar("c")
+    record.write("a", at=MONDAY, location="Room 1", meeting_link="https://x", before={"title": "was"})
+    asked = "SELECT to_jsonb(v) FROM {} AS v"
+    assert record.rows(asked.format("event_as_of(now())")) == record.rows(asked.format("event_history"))
+
+
+def test_counting_a_state_reads_an_index_and_fetches_no_version(record: Any) -> None:
+    counted = "EXPLAIN (FORMAT JSON) SELECT count(*) FROM event_as_of('2026-02-01') WHERE project_id = 'p'"
+    titled = counted.replace("count(*)", "min(title)")
+    with record.db.single() as connection:
+        plans = [connection.exec_driver_sql(query).scalar_one()[0]["Plan"] for query in (counted, titled)]
+    fetched = [any(node.get("Alias", "").startswith("h") for node in _nodes(plan)) for plan in plans]
+    assert fetched == [False, True]
+
+
 def test_a_deleted_calendars_events_are_still_there_as_of_before(record: Any) -> None:
     record.calendar("c")
     record.write("a", at=MONDAY)
