@@ -50,7 +50,7 @@ def killed(site: Any) -> Killed:
     site.execute("UPDATE notification_channel SET next_at = now() WHERE calendar_id = :id", id=watched[0])
     launched = bot(site)
     for hold in held:
-        assert hold.reached.wait(60), (hold.method, hold.part)
+        assert hold.reached.wait(150), (hold.method, hold.part)
     worker.kill()
     for gate in (site.provider, site.receiver, site.runner):
         gate.release()
@@ -139,9 +139,10 @@ def test_workers_outlive_a_restart_of_postgresql_and_go_on_by_themselves(site: A
     before = [worker.process.pid for worker in site.workers if worker.lives]
     hold = site.provider.hold("GET", f"/calendars/{provider_id}/events")
     site.change(provider_id, "read over a restart")
-    assert hold.reached.wait(60)
+    assert hold.reached.wait(150)
     site.restart_postgresql()
     site.provider.release()
+    site.leases_run_out()
 
     def read() -> bool:
         # A read that fell into the restart has failed, and a failed one is left to runs that nobody starts here.
@@ -169,9 +170,9 @@ def test_kills_at_random_lose_and_double_nothing(site: Any) -> None:
         rng.choice([worker for worker in site.workers if worker.lives]).kill()
         site.start()
         site.leases_run_out()
-    site.until("all changes", lambda: all(site.versions(title) for title in titles), seconds=120)
-    site.until("rest", site.rests, seconds=120)
-    site.until("all bots", lambda: all(site.attendee.of(one) for one in bots), seconds=150)
+    site.until("all changes", lambda: all(site.versions(title) for title in titles))
+    site.until("rest", site.rests)
+    site.until("all bots", lambda: all(site.attendee.of(one) for one in bots))
     assert {site.versions(title) for title in titles} == {1}
     assert {len(site.attendee.of(one)) for one in bots} == {1}
     arrived = {one.headers["webhook-id"] for one in site.receiver.arrived}
