@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import schemathesis
+from schemathesis.generation.meta import TestPhase
 
 ADDRESS = r"url: (A webhook URL .*|This is not a URL\.|Webhooks do not go to port \d+\.|The host .*|An IPv4 address .*)"
 METADATA = r"metadata: Metadata must be less than 1000 characters"
@@ -31,7 +32,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     ),
     "patchBot": (METADATA, JOIN_AT, LINK, NAME, STATE, SETTING),
     "deleteBot": (STATE,),
-    "createWebhook": (ADDRESS,),
+    "createWebhook": (ADDRESS, r"A project has 50 webhooks at most\..*"),
     "patchWebhook": (ADDRESS,),
     "createConnectLink": (
         METADATA,
@@ -46,6 +47,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "putBotRules": (
         METADATA.replace("metadata:", "bot.metadata:"),
         r"calendars: The project has no calendar .*",
+        r"Null characters are not allowed\.",
         r"The rules cannot be read: (`from` must be before `to`|no time zone is called|a policy without a condition).*",
         r"bot\.settings\.\w+: .*",
     ),
@@ -55,8 +57,13 @@ REASONS: dict[str, tuple[str, ...]] = {
 
 @schemathesis.hook
 def before_call(ctx: Any, case: Any, kwargs: Any) -> None:
-    """The host of a good webhook's URL is this machine's, which the server lets through."""
+    """The host of a good webhook's URL is this machine's, which the server lets through.
+
+    No chain of requests repeats an Idempotency-Key: it would be answered with what has been deleted meanwhile.
+    """
     body, meta = case.body, case.meta
+    if meta is not None and meta.phase.name == TestPhase.STATEFUL and case.headers:
+        case.headers.pop("Idempotency-Key", None)
     if meta is None or not meta.generation.mode.is_positive or not isinstance(body, dict):
         return
     url = body.get("url")
