@@ -79,7 +79,7 @@ bench-history: $(VENV)/.dev
 
 # Whole half-hour cycles of CALENDARS sandbox calendars under Dagster.
 bench-fleet: $(VENV)/.dev
-	$(BIN)/python -m bench.cycle --calendars $(or $(CALENDARS),10000) --events 40
+	$(BIN)/python -m bench.cycle --calendars $(or $(CALENDARS),10000) --events 40 --own-tick
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from bench.cycle import System, running, wait
+from bench.system import System, running, wait
 from sandbox.replies import Credentials
 
 out = Console(width=120)

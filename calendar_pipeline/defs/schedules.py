@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from calendar_pipeline.defs import underway
 from calendar_pipeline.defs.partitions import calendars, range_tags
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
@@ -32,11 +33,14 @@ def build(settings: Settings, job_name: str) -> dg.ScheduleDefinition:
         from calendar_pipeline.ingest import store
 
         known = context.instance.get_dynamic_partitions(str(calendars.name))
+        places = {key: place for place, key in enumerate(known)}
+        now = wiring.utc_now()
         with pipeline.database() as db, db.single() as connection:
-            due = set(store.due(connection, now=wiring.utc_now(), early=plan.EARLY))
-        keys = [key for key in known if key in due]
+            due = store.turns(connection, now=now, early=plan.EARLY)
+        runs = underway.spans(context.instance, job_name, places, early=plan.EARLY, now=now) if due else []
+        keys = [key for key in known if key in due and not underway.is_taken(runs, places[key], due[key])]
         if not keys:
-            yield dg.SkipReason("It is no calendar's turn.")
+            yield dg.SkipReason("It is no calendar's turn, or runs under way take them.")
         at = context.scheduled_execution_time.isoformat()
         for number, start in enumerate(range(0, len(keys), settings.sync_batch_size)):
             batch = keys[start : start + settings.sync_batch_size]

@@ -12,6 +12,7 @@ def definitions(settings: Settings) -> dg.Definitions:
     sync = dg.define_asset_job(
         "sync",
         selection=dg.AssetSelection.assets(sync_calendars).without_checks(),  # they have a job of their own
+        tags={"dagster/max_runtime": "3600"},  # one that is stuck gives its place back
         description="Sync calendars from their providers into the event history.",
     )
     return dg.Definitions(

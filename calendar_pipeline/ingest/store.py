@@ -150,7 +150,7 @@ def claim(
 
 
 _DUE = sa.text(f"""
-    SELECT id FROM calendar
+    SELECT id, next_sync_at FROM calendar
     WHERE next_sync_at <= :before AND {_IS_FREE} AND (:all OR id = ANY(:ids)) AND NOT {_CLIENT_IS_PAUSED}
     ORDER BY next_sync_at, id LIMIT :limit
 """)
@@ -167,6 +167,12 @@ def due(
     """Calendars (`among` these) that are due within `early` and that nobody is working on, longest overdue first."""
     parameters = {"now": now, "before": now + early, "limit": limit, "all": among is None, "ids": list(among or ())}
     return list(connection.execute(_DUE, parameters).scalars())
+
+
+def turns(connection: Connection, *, now: datetime, early: timedelta) -> dict[str, datetime]:
+    """The same of all calendars, with when it is each one's turn."""
+    parameters = {"now": now, "before": now + early, "limit": None, "all": True, "ids": []}
+    return {row.id: row.next_sync_at for row in connection.execute(_DUE, parameters)}
 
 
 _RENEW = sa.text("""
@@ -333,7 +339,7 @@ def all_calendars(connection: Connection) -> list[str]:
 
 
 _WAITING = sa.text(f"""
-    SELECT id, requested_gen, failures, look_again FROM calendar
+    SELECT id, requested_gen, failures, look_again, next_sync_at FROM calendar
     WHERE (next_sync_at <= :now AND failures > 0
            OR next_sync_at <= :unseen_since AND (requested_gen > synced_gen OR look_again))
       AND {_IS_FREE} AND NOT {_CLIENT_IS_PAUSED}
@@ -341,14 +347,27 @@ _WAITING = sa.text(f"""
 """)
 
 
-def waiting(connection: Connection, *, now: datetime, limit: int, patience: timedelta = timedelta()) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """That a calendar waits for a sync."""
+
+    what: str
+    """Another text for each new request and each new failure."""
+    since: datetime
+
+
+def waiting(connection: Connection, *, now: datetime, limit: int, patience: timedelta = timedelta()) -> dict[str, Wait]:
     """Calendars with a sync asked for, or a failed one to try again, that nobody is working on.
 
-    Each with a text that is another one for each new request and each new failure. With `patience`, only those asked
-    for that have been left waiting for so long.
+    With `patience`, only those asked for that have been left waiting for so long.
     """
     rows = connection.execute(_WAITING, {"now": now, "limit": limit, "unseen_since": now - patience})
-    return {row.id: f"{row.requested_gen}.{row.failures}" + (".again" if row.look_again else "") for row in rows}
+    return {
+        row.id: Wait(
+            f"{row.requested_gen}.{row.failures}" + (".again" if row.look_again else ""), since=row.next_sync_at
+        )
+        for row in rows
+    }
 
 
 _CLAIM_ASKED = sa.text(f"""
@@ -373,12 +392,12 @@ def claim_asked(
 
 
 _ASK = sa.text("""
-    UPDATE calendar SET requested_gen = requested_gen + 1, next_sync_at = :now
+    UPDATE calendar SET requested_gen = requested_gen + 1, next_sync_at = :now, relist_at = LEAST(relist_at, :now)
     WHERE state = 'connected' AND (:which = 'all' OR (:which = 'failed' AND failures > 0) OR id = ANY(:ids))
 """)
 
 
 def ask(connection: Connection, which: str, *, now: datetime) -> int:
-    """Ask for a sync of the connected calendars that are ``failed``, ``all``, or named; returns how many."""
+    """Ask for a listing of the connected calendars that are ``failed``, ``all``, or named; returns how many."""
     named = [one.strip() for one in which.split(",")]
     return connection.execute(_ASK, {"which": which, "ids": named, "now": now}).rowcount

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.definitions import defs as load
-from calendar_pipeline.defs.partitions import CAUSE, RANGE_END, RANGE_START, calendars
+from calendar_pipeline.defs import underway
+from calendar_pipeline.defs.partitions import CAUSE, RANGE_END, RANGE_START, calendars, range_tags
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.defs.sensors import run_requests
 from calendar_pipeline.secrets.keyring import generate
@@ -93,8 +94,7 @@ def test_new_calendars_become_partitions_and_are_synced(
     _follow(db, "cal_a", "cal_b")
     result = _tick(repository, instance)
     assert isinstance(result, dg.SensorResult)
-    [added] = result.dynamic_partitions_requests or []
-    assert list(added.partition_keys) == ["cal_a", "cal_b"]
+    assert instance.get_dynamic_partitions(str(calendars.name)) == ["cal_a", "cal_b"]
     [request] = result.run_requests or []
     assert (request.tags[RANGE_START], request.tags[RANGE_END], request.tags[CAUSE]) == ("cal_a", "cal_b", "asked")
 
@@ -103,11 +103,8 @@ def test_removed_calendars_lose_their_partition(
     repository: dg.RepositoryDefinition, instance: dg.DagsterInstance
 ) -> None:
     instance.add_dynamic_partitions(str(calendars.name), ["cal_gone"])
-    result = _tick(repository, instance)
-    assert isinstance(result, dg.SensorResult)
-    [removed] = result.dynamic_partitions_requests or []
-    assert isinstance(removed, dg.DeleteDynamicPartitionsRequest)
-    assert list(removed.partition_keys) == ["cal_gone"]
+    assert isinstance(_tick(repository, instance), dg.SkipReason)
+    assert instance.get_dynamic_partitions(str(calendars.name)) == []
 
 
 def test_nothing_new_asks_for_nothing(
@@ -132,3 +129,65 @@ def test_a_request_is_made_once_until_it_is_old() -> None:
 
 def test_waiting_calendars_without_a_partition_yet_wait_for_the_next_tick() -> None:
     assert run_requests([], {"unknown": "1.0"}, batch=10, now=NOW) == []
+
+
+def _ask(db: Database, instance: dg.DagsterInstance, *keys: str) -> None:
+    _follow(db, *keys)
+    instance.add_dynamic_partitions(str(calendars.name), list(keys))
+
+
+def _run(instance: dg.DagsterInstance, first: str, last: str, status: dg.DagsterRunStatus, *, cause: str) -> str:
+    run = instance.create_run_for_job(
+        dg.job(name="sync")(lambda: None), status=status, tags=range_tags(first, last, cause=cause)
+    )
+    return run.run_id
+
+
+@pytest.mark.parametrize("cause", ["asked", "schedule"])
+def test_what_a_queued_run_takes_is_not_asked_for_again(
+    cause: str, repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    """Of ten thousand new calendars, one tick after the other asked for those still waiting: the queue was full of
+    runs that would find nothing to do."""
+    _ask(db, instance, "cal_a", "cal_b", "cal_c", "cal_d")
+    _run(instance, "cal_a", "cal_c", dg.DagsterRunStatus.NOT_STARTED, cause=cause)
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    assert [request.tags[RANGE_START] for request in result.run_requests or []] == ["cal_d"]
+    assert [request.tags[RANGE_START] for request in _schedule(repository, instance)] == ["cal_d"]
+
+
+def test_what_came_after_a_run_began_is_asked_for(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    _ask(db, instance, "cal_a", "cal_b")
+    run_id = _run(instance, "cal_a", "cal_b", dg.DagsterRunStatus.STARTING, cause="asked")
+    instance.report_dagster_event(
+        dagster_event=dg.DagsterEvent(event_type_value="PIPELINE_START", job_name="sync"), run_id=run_id
+    )
+    assert isinstance(_tick(repository, instance), dg.SkipReason)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE calendar SET next_sync_at = clock_timestamp(), requested_gen = 2 WHERE id = 'cal_b'")
+        )
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    assert [request.tags[RANGE_START] for request in result.run_requests or []] == ["cal_b"]
+
+
+def test_a_run_that_is_over_or_stuck_takes_nothing() -> None:
+    places = {"a": 0, "b": 1}
+    with dg.DagsterInstance.ephemeral() as instance:
+        _run(instance, "a", "b", dg.DagsterRunStatus.FAILURE, cause="asked")
+        assert underway.spans(instance, "sync", places, early=timedelta(), now=NOW) == []
+        _run(instance, "a", "gone", dg.DagsterRunStatus.NOT_STARTED, cause="asked")
+        assert underway.spans(instance, "sync", places, early=timedelta(), now=NOW) == []
+        run_id = _run(instance, "a", "b", dg.DagsterRunStatus.STARTING, cause="schedule")
+        instance.report_dagster_event(
+            dagster_event=dg.DagsterEvent(event_type_value="PIPELINE_START", job_name="sync"), run_id=run_id
+        )
+        [span] = underway.spans(instance, "sync", places, early=timedelta(minutes=5), now=datetime.now(UTC))
+        assert span.until > datetime.now(UTC) + timedelta(minutes=4)
+        assert underway.is_taken([span], 1, datetime.now(UTC))
+        later = datetime.now(UTC) + underway.PATIENCE + timedelta(minutes=1)
+        assert underway.spans(instance, "sync", places, early=timedelta(), now=later) == []
