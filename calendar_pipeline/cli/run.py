@@ -52,6 +52,6 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
         table = Table("", "check", "finding")
         for finding in findings:
             mark = {"ok": "[green]ok", "warning": "[yellow]warning", "broken": "[red]broken"}[finding.level]
-            table.add_row(mark, finding.check, finding.text)
+            table.add_row(mark, finding.check, finding.text + (f": {finding.remedy}" if finding.remedy else ""))
         out.print(table)
     raise typer.Exit(checks.exit_code(findings))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.engine import Connection
 
 from calendar_pipeline.db.connect import Database
@@ -111,3 +112,25 @@ def _some(
         ).rowcount
     last = tuple(rows[-1][: len(key)]) if len(rows) == batch else None
     return last, sealed, unreadable
+
+
+def shut(connection: Connection, ring: KeyRing) -> list[str]:
+    """Columns of which a value does not open although its key is in the ring: one value of each key is tried."""
+    found: list[str] = []
+    for column in sealed_columns():
+        table = column.table
+        stands, row_column = STANDS_IN.get(table.name, (table.name, "id"))
+        name = kid(column)
+        query = (
+            sa.select(table.c.project_id, table.c[row_column].label("row"), column.label("value"))
+            .where(column.is_not(None), sa.func.length(column) > 1, name.in_(ring.kids))
+            .ext(distinct_on(name))
+            .order_by(name)
+        )
+        for row in connection.execute(query):
+            place = Place(table=stands, column=column.name, row=row.row, project=row.project_id)
+            try:
+                ring.open(bytes(row.value), place)
+            except CredentialUnreadable:
+                found.append(f"{table.name}.{column.name}")
+    return found

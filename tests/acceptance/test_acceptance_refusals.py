@@ -83,6 +83,8 @@ def test_a_newer_schema_is_left_alone(
 
 def test_a_broken_installation_is_examined_as_far_as_it_goes(stranger: Stranger, tmp_path: Path) -> None:
     nowhere = f"postgresql://postgres@/none?host={tmp_path}"
-    ended = stranger(["doctor", "--json"], DATABASE_URL=nowhere, STATE_DIR=str(tmp_path), CALENDAR_PIPELINE_KEYS="junk")
+    providers = ("GOOGLE_API_BASE_URL", "MICROSOFT_GRAPH_BASE_URL", "MICROSOFT_LOGIN_BASE_URL")
+    given = dict.fromkeys(providers, "http://127.0.0.1:9") | {"DATABASE_URL": nowhere, "STATE_DIR": str(tmp_path)}
+    ended = stranger(["doctor", "--json"], CALENDAR_PIPELINE_KEYS="junk", **given)
     assert (ended.returncode, ended.stderr) == (2, "")
     assert ended.stdout.count('"broken"') == 2

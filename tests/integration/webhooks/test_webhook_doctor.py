@@ -14,6 +14,9 @@ from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks import subscriptions
 from calendar_pipeline.webhooks.model import NewSubscription
 
+NOBODY = "http://127.0.0.1:9"
+"""Where nobody answers: providers are not what this is about."""
+
 
 @pytest.fixture
 def findings(hooks: Any, database_url: str, tmp_path: Path) -> Any:
@@ -25,6 +28,9 @@ def findings(hooks: Any, database_url: str, tmp_path: Path) -> Any:
             database_url=SecretStr(database_url),
             calendar_pipeline_keys=SecretStr(keys),
             state_dir=tmp_path,
+            google_api_base_url=NOBODY,
+            microsoft_graph_base_url=NOBODY,
+            microsoft_login_base_url=NOBODY,
         )
         return {one.check: one for one in doctor.examine(settings)}
 
