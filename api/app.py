@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from api import auth, body, edge, methods, negotiation, own, problems, writes
 from api.limits import Limits
+from api.metrics import Metrics
 from api.routes import (
     api_keys,
     bot_rules,
@@ -58,6 +59,7 @@ def create_app(
 
     Starting raises SetupError unless that database has this code's schema and the key ring can be read.
     """
+    counted = Metrics()
     app = Litestar(
         route_handlers=[
             _below_base([*calendars.HANDLERS, *calendar_events.HANDLERS, *bots.HANDLERS, *connect.API_HANDLERS]),
@@ -80,13 +82,13 @@ def create_app(
             *reference.HANDLERS,
         ],
         exception_handlers={Exception: problems.answer},
-        lifespan=[_lifespan(settings, db=db, keyring=keyring, clock=clock)],
+        lifespan=[_lifespan(settings, db=db, keyring=keyring, clock=clock, counted=counted)],
         request_max_body_size=body.LARGEST,
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = edge.wrap(writes.wrap(app.asgi_handler))
+    app.asgi_handler = edge.wrap(writes.wrap(app.asgi_handler), metrics=counted)
     return app
 
 
@@ -103,7 +105,12 @@ def _below_base(handlers: list[HTTPRouteHandler], *, opt: Mapping[str, object] |
 
 
 def _lifespan(
-    settings: Settings, *, db: Database | None, keyring: KeyRing | None, clock: Callable[[], datetime]
+    settings: Settings,
+    *,
+    db: Database | None,
+    keyring: KeyRing | None,
+    clock: Callable[[], datetime],
+    counted: Metrics,
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
@@ -124,6 +131,7 @@ def _lifespan(
                 strangers_per_minute=settings.api_stranger_requests_per_minute,
                 visitors_per_minute=settings.connect_visits_per_minute,
             ),
+            metrics=counted,
             keyring_was_given=keyring is not None,
         )
         try:

@@ -4,6 +4,9 @@ On start it refuses a database whose schema is not this code's.
 """
 
 from api.app import create_app
+from calendar_pipeline import logs
 from calendar_pipeline.settings import Settings
 
-app = create_app(Settings.load())
+settings = Settings.load()
+logs.configure(settings)
+app = create_app(settings)

@@ -13,7 +13,8 @@ from typing import Any
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import methods, writes
-from calendar_pipeline import ids
+from api.metrics import Metrics
+from calendar_pipeline import ids, logs
 
 log = logging.getLogger("api.access")
 
@@ -30,8 +31,8 @@ NOWHERE = "/-"
 """A path that no route has."""
 
 
-def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
-    """`app` with the rules of this module round it."""
+def wrap(app: ASGIApp, *, metrics: Metrics, timer: Callable[[], float] = perf_counter) -> ASGIApp:
+    """`app` with the rules of this module round it; every request is counted in `metrics`."""
 
     async def edge(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,12 +57,15 @@ def wrap(app: ASGIApp, *, timer: Callable[[], float] = perf_counter) -> ASGIApp:
                 message["body"] = b""
             await send(message)
 
-        try:
-            await app(inner, receive, tell)
-        finally:
-            method = asked if asked in ROUTED or asked == "HEAD" else "-"
-            template = inner.get("path_template") or "-"
-            log.info("%s %s %d %.1f ms %s", method, template, status, (timer() - start) * 1000, request_id)
+        with logs.about(request_id=request_id):
+            try:
+                await app(inner, receive, tell)
+            finally:
+                method = asked if asked in ROUTED or asked == "HEAD" else "-"
+                template = inner.get("path_template") or "-"
+                took = timer() - start
+                log.info("%s %s %d %.1f ms %s", method, template, status, took * 1000, request_id)
+                metrics.requests.labels(method, template, f"{status // 100}xx").observe(took)
 
     return edge
 

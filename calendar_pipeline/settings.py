@@ -108,6 +108,9 @@ class Settings(BaseSettings):
         gt=0,
         description="changes seen later than this turn the check 'seen_in_time' yellow if 5 in 100 are",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="json: one object a line, with run, calendar and request ids"
+    )
     metrics_token: SecretStr | None = Field(
         default=None, description="bearer token that GET /metrics asks for; empty: there is no such page"
     )

@@ -1,6 +1,8 @@
 """``/metrics``: for Prometheus, behind a bearer token of its own. Without METRICS_TOKEN there is no such page."""
 
 import hmac
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -8,12 +10,15 @@ from litestar import Request, Response, get
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from api import methods, problems, services
+from calendar_pipeline.bots import proof as bots
 from calendar_pipeline.channels import store as channels
 from calendar_pipeline.freshness import store as freshness
+from calendar_pipeline.webhooks import store as webhooks
 
 PATH = "/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 WINDOW = timedelta(minutes=15)
+DAY = timedelta(days=1)
 
 
 @get(PATH, sync_to_thread=True)
@@ -33,13 +38,60 @@ def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         legs = freshness.measured(conn, since=now - WINDOW)
         stands = channels.overview(conn, now=now)
         waits = freshness.backlog(conn, now=now)
-    text = generate_latest(service.metrics.registry) + generate_latest(_gauges(legs, stands, waits))
+        fleet = freshness.fleet(conn, now=now)
+        ended = freshness.ended(conn, since=now - WINDOW)
+        outbox = webhooks.state(conn, since=now - DAY)
+        bots_due, _ = bots.waiting(conn, now=now)
+    registry = CollectorRegistry()
+    _gauges(registry, legs, stands, waits)
+    _work(registry, fleet, ended)
+    _single(
+        registry,
+        {
+            "webhooks_pending": ("Deliveries that wait, held ones included.", outbox.pending),
+            "webhooks_held": ("Deliveries held for endpoints that were given up.", outbox.held),
+            "webhooks_oldest_seconds": (
+                "Age of the oldest delivery that waits.",
+                (now - outbox.due_since).total_seconds() if outbox.due_since else 0.0,
+            ),
+            "webhooks_lost": ("Deliveries given up or not signable in the last day.", outbox.dead + outbox.rejected),
+            "webhook_endpoints_disabled": ("Endpoints that are switched off.", sum(outbox.disabled.values())),
+            "bots_due": ("Bots that are due now.", bots_due),
+        },
+    )
+    text = generate_latest(service.metrics.registry) + generate_latest(registry)
     return Response(content=text, media_type=CONTENT_TYPE)
 
 
-def _gauges(legs: list[freshness.Measured], stands: channels.Overview, waits: freshness.Backlog) -> CollectorRegistry:
+def _single(registry: CollectorRegistry, told: Mapping[str, tuple[str, float]]) -> None:
+    for name, (text, value) in told.items():
+        Gauge(f"calendar_pipeline_{name}", text, registry=registry).set(value)
+
+
+def _work(registry: CollectorRegistry, fleet: freshness.Fleet, ended: list[freshness.Ended]) -> None:
+    """Calendars by state, and what the syncs of the last 15 minutes came to."""
+    calendars = Gauge(
+        "calendar_pipeline_calendars", "Calendars by state; one may be in several.", ("state",), registry=registry
+    )
+    for state, count in asdict(fleet).items():
+        calendars.labels(state).set(count)
+    kinds = ("platform", "outcome")
+    syncs = Gauge("calendar_pipeline_syncs", "Syncs of the last 15 minutes.", kinds, registry=registry)
+    asked = Gauge(
+        "calendar_pipeline_provider_requests",
+        "Requests to providers in the syncs of the last 15 minutes.",
+        kinds,
+        registry=registry,
+    )
+    for one in ended:
+        syncs.labels(one.platform, one.outcome).set(one.syncs)
+        asked.labels(one.platform, one.outcome).set(one.requests)
+
+
+def _gauges(
+    registry: CollectorRegistry, legs: list[freshness.Measured], stands: channels.Overview, waits: freshness.Backlog
+) -> None:
     """Gauges of one moment. Labels are our own words."""
-    registry = CollectorRegistry()
     seconds = Gauge(
         "calendar_pipeline_freshness_seconds",
         "From a change by the provider's clock until it was pushed, visible, told by webhook; last 15 minutes.",
@@ -65,7 +117,6 @@ def _gauges(legs: list[freshness.Measured], stands: channels.Overview, waits: fr
         ("calendar_pipeline_push_misses", "Polls that found what push had not told, ever.", waits.misses),
     ):
         Gauge(name, text, registry=registry).set(value)
-    return registry
 
 
 HANDLERS = [methods.others(PATH, methods.READ_ONLY), metrics]

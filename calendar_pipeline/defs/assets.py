@@ -11,19 +11,23 @@ from datetime import timedelta
 
 import dagster as dg
 
-from calendar_pipeline.defs import batch_events
+from calendar_pipeline.defs import batch_events, picture
 from calendar_pipeline.defs.partitions import CAUSE, calendars
 from calendar_pipeline.defs.resources import Pipeline
-from calendar_pipeline.ingest.outcome import Outcome
+from calendar_pipeline.ingest.outcome import Outcome, Status
 from calendar_pipeline.settings import Settings
 
 PROVIDER_EVENTS = dg.AssetKey("provider_events")
 EVENT_HISTORY = dg.AssetKey("event_history")
 SYNC_CYCLE = dg.AssetKey("sync_cycle")
 
+POOL = "sync"
+"""Dagster's pool of sync runs; ``dagster.yaml`` says how many go on at once."""
 PROGRESS_SECONDS = 5.0
 NAMED = 20
 """Failed calendars named in a run's failure; the rest are counted."""
+LISTED = 500
+"""Failed calendars in the table beside it. The partitions show them all."""
 
 sync_cycle = dg.AssetSpec(
     SYNC_CYCLE,
@@ -56,6 +60,7 @@ def build(settings: Settings) -> dg.AssetsDefinition:
             ),
         ],
         partitions_def=calendars,
+        pool=POOL,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.sync_batch_size),
     )
     def sync_calendars(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[dg.Output[None]]:
@@ -65,7 +70,7 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         keys = list(context.partition_keys)
         by_hand = CAUSE not in context.run.tags
         early = plan.EARLY if context.run.tags.get(CAUSE) == "schedule" else timedelta()
-        started = time.monotonic()
+        started, cpu = time.monotonic(), time.process_time()
         with pipeline.ingest(run_id=context.run.run_id) as ingest:
             outcomes = _with_progress(
                 context,
@@ -81,7 +86,12 @@ def build(settings: Settings) -> dg.AssetsDefinition:
         seconds = time.monotonic() - started
         context.log_event(
             dg.AssetMaterialization(
-                SYNC_CYCLE, metadata={**summary(outcomes), "seconds": seconds, "sql_statements": statements}
+                SYNC_CYCLE,
+                metadata={
+                    **summary(outcomes),
+                    **cost(outcomes, seconds=seconds, cpu=time.process_time() - cpu, statements=statements),
+                    **soon(outcomes),
+                },
             )
         )
         _fail_if_any_failed(outcomes)
@@ -104,7 +114,7 @@ def _with_progress(context: dg.AssetExecutionContext, outcomes: Iterable[Outcome
 def _publish(context: dg.AssetExecutionContext, outcomes: Sequence[Outcome], *, everything: bool) -> list[str]:
     """Materialise what changed (or `everything` that went well) and mark what failed; returns what is green now."""
     good = [outcome for outcome in outcomes if outcome.status == "synced" and (everything or outcome.unpublished)]
-    failed = [outcome.calendar_id for outcome in outcomes if outcome.is_failure]
+    failed = {outcome.calendar_id: _said(outcome) for outcome in outcomes if outcome.is_failure}
     for asset, describe in ((PROVIDER_EVENTS, read_metadata), (EVENT_HISTORY, history_metadata)):
         batch_events.materialise(
             context,
@@ -157,13 +167,49 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
         "disconnected": ended["disconnected"],
         "history_rows": sum(outcome.changes for outcome in outcomes),
         "quarantined": sum(outcome.quarantined for outcome in outcomes),
+        "drift": sum(outcome.drift for outcome in outcomes),
+        "missed_by_push": sum(outcome.missed for outcome in outcomes),
         "listings": sum(outcome.mode == "listing" for outcome in outcomes),
         "provider_requests": sum(outcome.requests for outcome in outcomes),
         "response_bytes": sum(outcome.response_bytes for outcome in outcomes),
     }
 
 
-REMEDY = {
+def cost(outcomes: Sequence[Outcome], *, seconds: float, cpu: float, statements: int) -> dict[str, float]:
+    """What a run cost, in all and for each calendar."""
+    count = max(1, len(outcomes))
+    return {
+        "seconds": seconds,
+        "calendars_per_second": len(outcomes) / seconds if seconds else 0.0,
+        "cpu_ms_per_calendar": 1000 * cpu / count,
+        "sql_statements": statements,
+    }
+
+
+def soon(outcomes: Sequence[Outcome]) -> dict[str, dg.MetadataValue]:
+    """How soon the changes of a run could be seen here after they had happened: percentiles, and a picture."""
+    lags = sorted(outcome.lag.total_seconds() for outcome in outcomes if outcome.lag is not None)
+    if not lags:
+        return {}
+    counts = {name: sum(low <= lag < high for lag in lags) for name, low, high in SOON}
+    return {
+        "visible_p50_seconds": dg.MetadataValue.float(lags[len(lags) // 2]),
+        "visible_p95_seconds": dg.MetadataValue.float(lags[len(lags) * 95 // 100]),
+        "visible_max_seconds": dg.MetadataValue.float(lags[-1]),
+        "how_soon": picture.bars("calendars by the time until their change was visible", counts),
+    }
+
+
+SOON = (
+    ("up to 5 s", 0, 5),
+    ("1 min", 5, 60),
+    ("5 min", 60, 300),
+    ("30 min", 300, 1800),
+    ("1 h", 1800, 3600),
+    ("longer", 3600, float("inf")),
+)
+
+REMEDY: Mapping[Status, str] = {
     "retry": "passing trouble at the provider; it is tried again by itself",
     "disconnected": "the user must reconnect the calendar",
     "operator": "the provider refuses our OAuth client: check its id, secret, API activation and quota",
@@ -172,24 +218,40 @@ REMEDY = {
 }
 
 
+def _said(outcome: Outcome) -> str:
+    return f"{outcome.calendar_id}: {outcome.status} ({outcome.code}); {REMEDY[outcome.status]}"
+
+
 def _fail_if_any_failed(outcomes: Sequence[Outcome]) -> None:
     """Raise a Failure that counts the kinds, says what to do and names calendars. A retry would have no news."""
     failed = [outcome for outcome in outcomes if outcome.is_failure]
     if not failed:
         return
-    kinds = Counter((outcome.status, outcome.code or "") for outcome in failed)
-    lines = [f"{count} × {status} ({code}): {REMEDY.get(status, '')}" for (status, code), count in kinds.most_common()]
+    kinds: Counter[tuple[Status, str]] = Counter((outcome.status, outcome.code or "") for outcome in failed)
+    lines = [f"{count} × {status} ({code}): {REMEDY[status]}" for (status, code), count in kinds.most_common()]
     named = ", ".join(f"{outcome.calendar_id} ({outcome.code})" for outcome in failed[:NAMED])
     more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
     raise dg.Failure(
         description=f"{len(failed)} of {len(outcomes)} calendars failed. " + "; ".join(lines) + f". {named}{more}",
-        metadata={
-            "failed": dg.MetadataValue.json(
-                [
-                    {"calendar": outcome.calendar_id, "status": outcome.status, "code": outcome.code}
-                    for outcome in failed
-                ]
-            )
-        },
+        metadata={"failed": failures(failed)},
         allow_retries=False,
+    )
+
+
+def failures(failed: Sequence[Outcome]) -> dg.MetadataValue:
+    """Which calendars failed, why, and what to do: a table, the rarest reasons first, `LISTED` rows of it."""
+    count = Counter((outcome.status, outcome.code) for outcome in failed)
+    by_rarity = sorted(failed, key=lambda outcome: (count[outcome.status, outcome.code], outcome.calendar_id))
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "calendar": outcome.calendar_id,
+                    "status": outcome.status,
+                    "reason": outcome.code or "",
+                    "remedy": REMEDY[outcome.status],
+                }
+            )
+            for outcome in by_rarity[:LISTED]
+        ]
     )

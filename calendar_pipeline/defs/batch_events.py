@@ -5,7 +5,7 @@ nowhere else, and a test fails loudly should it change.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 from dagster._core.events import (
@@ -32,19 +32,19 @@ def materialise(context: Context, events: Sequence[dg.AssetMaterialization]) -> 
         DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, position == len(events)))
 
 
-def plan(context: Context, asset: dg.AssetKey, partitions: Sequence[str]) -> None:
-    """Note that this run means to materialise these partitions.
+def plan(context: Context, asset: dg.AssetKey, partitions: Mapping[str, str]) -> None:
+    """Note that this run means to materialise these partitions, each with what is to be said of it.
 
     Those that it does not materialise show as failed once the run has failed; the planned event of a ranged run
     carries them as one subset, which by itself marks none of them.
     """
     step = _step(context)
-    for partition in partitions:
+    for partition, message in partitions.items():
         DagsterEvent.from_step(
             event_type=DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
             step_context=step,
             event_specific_data=AssetMaterializationPlannedData(asset, partition=partition),
-            message=f"{partition} was to be materialised and failed.",
+            message=message,
         )
 
 

@@ -50,6 +50,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             _safety_net(),
             dg.ScheduleDefinition(
                 name="bot_check_schedule",
+                description="Looks how bots stand, every ten minutes.",
                 job=watch,
                 cron_schedule="*/10 * * * *",
                 default_status=dg.DefaultScheduleStatus.RUNNING,

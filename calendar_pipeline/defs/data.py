@@ -10,11 +10,11 @@ from calendar_pipeline.defs.assets import EVENT_HISTORY
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.settings import Settings
 
-OWNERS = ["team:operators"]
+POOL = "upkeep"
+"""Dagster's pool of these runs; ``dagster.yaml`` says how many go on at once."""
 EXPORTED = ("event_version", "meeting", "calendar_day", "sync_quality", "bot_outcome", "webhook_quality")
 """What the daily export writes."""
 
-PURGED_AT_ONCE = 200
 NAMED = 20
 
 
@@ -35,10 +35,10 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
 
     @dg.asset(
         name="history_export",
+        pool=POOL,
         deps=[EVENT_HISTORY],
         group_name="data",
         kinds={"parquet", "postgres"},
-        owners=OWNERS,
         description="The analysts' views as Parquet below EXPORT_URL, a file for each project and month. "
         "Only files whose rows are not what they were are written again.",
     )
@@ -95,7 +95,7 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
             },
         )
 
-    @dg.op(name="remove_old_history")
+    @dg.op(name="remove_old_history", pool=POOL)
     def remove_old(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
         """Remove what projects do not keep, old sync records and empty months; make the months ahead."""
         from calendar_pipeline import wiring
@@ -120,7 +120,7 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
             }
         )
 
-    @dg.op(name="seal_secrets_anew")
+    @dg.op(name="seal_secrets_anew", pool=POOL)
     def seal_anew(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
         """Seal stored secrets under the first key of the ring."""
         from calendar_pipeline.projects import rotate
@@ -136,7 +136,7 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
                 allow_retries=False,
             )
 
-    @dg.op(name="ask_for_syncs")
+    @dg.op(name="ask_for_syncs", pool=POOL)
     def ask(context: dg.OpExecutionContext, config: Resync, pipeline: Pipeline) -> None:
         """Ask for syncs; the sensor or the live path runs them within seconds."""
         from calendar_pipeline import wiring
@@ -147,33 +147,15 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         context.add_output_metadata({"asked": asked})
         context.log.info("%d calendars are to be read anew", asked)
 
-    @dg.op(name="compare_with_providers")
-    def compare(context: dg.OpExecutionContext, config: Verify, pipeline: Pipeline) -> None:
-        """Compare what is held with fresh listings; write nothing."""
-        from calendar_pipeline.ingest import store, verify
+    def comparing(name: str, *, mends: bool) -> dg.OpDefinition:
+        @dg.op(name=name, pool=POOL)
+        def compare(context: dg.OpExecutionContext, config: Verify, pipeline: Pipeline) -> None:
+            """Compare what is held with fresh listings; write nothing, or ask that what lacks events is read anew."""
+            _compare(context, config, pipeline, mends=mends)
 
-        with pipeline.ingest(run_id=context.run_id) as ingest:
-            with ingest.db.single() as connection:
-                followed = store.all_calendars(connection)
-            wanted = followed if config.calendars == "all" else [one.strip() for one in config.calendars.split(",")]
-            results = list(verify.verify(ingest, wanted))
-        lost = [one for one in results if one.lost]
-        context.add_output_metadata(
-            {
-                "compared": sum(one.code is None for one in results),
-                "not_compared": sum(one.code is not None for one in results),
-                "lost": sum(one.lost for one in lost),
-            }
-        )
-        if lost:
-            named = ", ".join(f"{one.calendar_id} ({one.lost})" for one in lost[:NAMED])
-            raise dg.Failure(
-                f"{len(lost)} calendars lack events that no sync will bring by itself: {named}. Start the job 'resync' "
-                "with their ids, and report it: it should not happen.",
-                allow_retries=False,
-            )
+        return compare
 
-    @dg.op(name="purge_dagster_runs")
+    @dg.op(name="purge_dagster_runs", pool=POOL)
     def purge(context: dg.OpExecutionContext) -> None:
         """Delete ended runs with their events, but those that show a partition's last materialisation."""
         from calendar_pipeline.defs import purge as purging
@@ -188,30 +170,79 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         job("retention", remove_old, "Remove history that projects do not keep; make months ahead, remove empty ones."),
         job("rotate_keys", seal_anew, "Seal stored secrets under the first key of CALENDAR_PIPELINE_KEYS."),
         job("resync", ask, "Read calendars anew: the failed ones, all, or those that are named."),
-        job("verify", compare, "Compare calendars with fresh listings, without writing."),
+        job(
+            "verify",
+            comparing("compare_with_providers", mends=False),
+            "Compare calendars with fresh listings, without writing.",
+        ),
+        job(
+            "reconcile",
+            comparing("compare_and_mend", mends=True),
+            "Compare calendars with fresh listings, and have those read anew that lack events.",
+        ),
         job("purge", purge, "Delete old Dagster runs with their events, so that Dagster's tables stay bounded."),
     ]
-    export_job = dg.define_asset_job("export", selection=dg.AssetSelection.assets(history_export))
-    running = dg.DefaultScheduleStatus.RUNNING
-    schedules = [
-        dg.ScheduleDefinition(name="retention_daily", job=jobs[0], cron_schedule="20 2 * * *", default_status=running),
-        dg.ScheduleDefinition(name="purge_daily", job=jobs[4], cron_schedule="40 2 * * *", default_status=running),
-        dg.ScheduleDefinition(
-            name="export_daily",
-            job=export_job,
-            cron_schedule="0 3 * * *",
-            default_status=running if settings.export_url else dg.DefaultScheduleStatus.STOPPED,
-        ),
-    ]
-    check_job = dg.define_asset_job("quarantine", selection=dg.AssetSelection.checks(quarantine_empty))
-    schedules.append(
-        dg.ScheduleDefinition(
-            name="quarantine_hourly", job=check_job, cron_schedule="35 * * * *", default_status=running
-        )
+    by_name = {one.name: one for one in jobs}
+    export_job = dg.define_asset_job(
+        "export",
+        selection=dg.AssetSelection.assets(history_export),
+        description="Bring the Parquet files below EXPORT_URL to what the database holds.",
     )
+    check_job = dg.define_asset_job(
+        "quarantine",
+        selection=dg.AssetSelection.checks(quarantine_empty),
+        description="Look whether events are set aside.",
+    )
+
+    def schedule(name: str, job: Any, cron: str, description: str, *, on: bool = True) -> dg.ScheduleDefinition:
+        status = dg.DefaultScheduleStatus.RUNNING if on else dg.DefaultScheduleStatus.STOPPED
+        return dg.ScheduleDefinition(
+            name=name, job=job, cron_schedule=cron, default_status=status, description=description
+        )
+
+    schedules = [
+        schedule("retention_daily", by_name["retention"], "20 2 * * *", "Removes history that projects do not keep."),
+        schedule("purge_daily", by_name["purge"], "40 2 * * *", "Keeps Dagster's own tables bounded."),
+        schedule(
+            "export_daily", export_job, "0 3 * * *", "Exports, if EXPORT_URL is set.", on=bool(settings.export_url)
+        ),
+        schedule("quarantine_hourly", check_job, "35 * * * *", "Looks whether events are set aside."),
+    ]
     return dg.Definitions(
         assets=[history_export],
         asset_checks=[quarantine_empty],
         jobs=[*jobs, export_job, check_job],
         schedules=schedules,
     )
+
+
+def _compare(context: dg.OpExecutionContext, config: Verify, pipeline: Pipeline, *, mends: bool) -> None:
+    from calendar_pipeline import wiring
+    from calendar_pipeline.ingest import store, verify
+
+    with pipeline.ingest(run_id=context.run_id) as ingest:
+        with ingest.db.single() as connection:
+            followed = store.all_calendars(connection)
+        wanted = followed if config.calendars == "all" else [one.strip() for one in config.calendars.split(",")]
+        results = list(verify.verify(ingest, wanted))
+        lost = [one for one in results if one.lost]
+        asked = 0
+        if lost and mends:
+            with ingest.db.single() as connection:
+                asked = store.ask(connection, ",".join(one.calendar_id for one in lost), now=wiring.utc_now())
+    context.add_output_metadata(
+        {
+            "compared": sum(one.code is None for one in results),
+            "not_compared": sum(one.code is not None for one in results),
+            "lost": sum(one.lost for one in lost),
+            "read_anew": asked,
+            "calendars": dg.MetadataValue.json({one.calendar_id: one.lost for one in lost[:NAMED]}),
+        }
+    )
+    if lost and not mends:
+        named = ", ".join(f"{one.calendar_id} ({one.lost})" for one in lost[:NAMED])
+        raise dg.Failure(
+            f"{len(lost)} calendars lack events that no sync will bring by itself: {named}. Start the job 'resync' "
+            "with their ids, and report it: it should not happen.",
+            allow_retries=False,
+        )

@@ -52,6 +52,7 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
     schedule = dg.ScheduleDefinition(
         name="live_check_schedule",
+        description="Looks how soon changes were seen, every half hour.",
         job=watch,
         cron_schedule="*/30 * * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,

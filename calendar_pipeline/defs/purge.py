@@ -1,7 +1,8 @@
 """Keeping Dagster's own tables bounded: old runs go with their events.
 
-A run that holds the last materialisation of any partition stays: without it the partition would show as missing. This
-reads a table of Dagster's, so it stands here alone and a test fails should Dagster change it.
+A run that holds the last materialisation of any partition stays: without it the partition would show as missing. Of its
+events only those materialisations stay, so what is kept beyond the retention is an event for each asset and partition.
+This reads and writes tables of Dagster's, so it stands here alone and a test fails should Dagster change them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,13 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 PAGE = 200
 
-_SHOWN = """
-    SELECT DISTINCT run_id FROM (
-        SELECT DISTINCT ON (asset_key, partition) run_id FROM event_logs
-        WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key IS NOT NULL
-        ORDER BY asset_key, partition, id DESC
-    ) AS last
+_LAST = """
+    SELECT DISTINCT ON (asset_key, partition) id, run_id FROM event_logs
+    WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key IS NOT NULL
+    ORDER BY asset_key, partition, id DESC
 """
+_SHOWN = f"SELECT DISTINCT run_id FROM ({_LAST}) AS last"
+_BARE = f"DELETE FROM event_logs WHERE run_id = ANY(%(runs)s) AND id NOT IN (SELECT id FROM ({_LAST}) AS last)"
 
 
 def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int = 5_000) -> int:
@@ -35,6 +36,7 @@ def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int =
             ascending=True,
         )
         runs = [record.dagster_run.run_id for record in records]
+        _bare(instance, [run for run in runs if run in shown])
         old.extend(run for run in runs if run not in shown)
         if len(runs) < PAGE:
             break
@@ -42,6 +44,16 @@ def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int =
     for run in old:
         instance.delete_run(run)
     return len(old)
+
+
+def _bare(instance: dg.DagsterInstance, runs: list[str]) -> None:
+    """Leave of the runs' events the materialisations that are shown."""
+    if not runs:
+        return
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    with storage.index_connection() as connection:
+        connection.exec_driver_sql(_BARE, {"runs": runs})
 
 
 def _shown(instance: dg.DagsterInstance) -> set[str]:

@@ -50,12 +50,14 @@ def definitions(settings: Settings) -> dg.Definitions:
             _safety_net(),
             dg.ScheduleDefinition(
                 name="webhook_check_schedule",
+                description="Looks how deliveries stand, every half hour.",
                 job=watch,
                 cron_schedule="*/30 * * * *",
                 default_status=dg.DefaultScheduleStatus.RUNNING,
             ),
             dg.ScheduleDefinition(
                 name="webhook_retention_schedule",
+                description="Forgets old bodies and deliveries, once a day.",
                 job=retention,
                 cron_schedule="47 3 * * *",
                 default_status=dg.DefaultScheduleStatus.RUNNING,

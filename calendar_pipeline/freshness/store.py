@@ -4,7 +4,7 @@ Measured on what was done, for all processes together: each sync and each delive
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -84,3 +84,52 @@ class Backlog:
 def backlog(connection: Connection, *, now: datetime) -> Backlog:
     """As it stands."""
     return Backlog(**connection.execute(_BACKLOG, {"now": now}).mappings().one())
+
+
+_FLEET = sa.text("""
+    SELECT count(*) FILTER (WHERE state = 'connected') AS connected,
+           count(*) FILTER (WHERE state = 'disconnected') AS disconnected,
+           count(*) FILTER (WHERE failures > 0) AS failing,
+           count(*) FILTER (WHERE state = 'connected' AND next_sync_at < :late) AS overdue,
+           count(*) FILTER (WHERE quarantined > 0) AS with_quarantine
+    FROM calendar
+""")
+OVERDUE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Calendars by state; one may be in several."""
+
+    connected: int
+    disconnected: int
+    failing: int
+    overdue: int
+    """Their turn is over for `OVERDUE`."""
+    with_quarantine: int
+
+
+def fleet(connection: Connection, *, now: datetime) -> Fleet:
+    """All calendars of all projects."""
+    return Fleet(**connection.execute(_FLEET, {"late": now - OVERDUE}).mappings().one())
+
+
+_ENDED = sa.text("""
+    SELECT c.platform, r.outcome, count(*) AS syncs, sum(r.requests)::bigint AS requests
+    FROM sync_run r JOIN calendar c ON c.id = r.calendar_id WHERE r.finished_at > :since GROUP BY c.platform, r.outcome
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How syncs at one provider ended."""
+
+    platform: str
+    outcome: str
+    syncs: int
+    requests: int
+
+
+def ended(connection: Connection, *, since: datetime) -> list[Ended]:
+    """The syncs since then."""
+    return [Ended(**row) for row in connection.execute(_ENDED, {"since": since}).mappings()]

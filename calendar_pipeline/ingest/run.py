@@ -5,11 +5,13 @@ and sync record together, and only if this worker still holds the calendar.
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from calendar_pipeline import logs
 from calendar_pipeline.bots import store as bots
 from calendar_pipeline.db.connect import new_lease
 from calendar_pipeline.errors import (
@@ -29,6 +31,8 @@ from calendar_pipeline.ingest.store import Claim
 from calendar_pipeline.ingest.write import write
 from calendar_pipeline.providers.port import Meter
 from calendar_pipeline.webhooks import outbox
+
+log = logging.getLogger(__name__)
 
 CHUNK = 25
 """Calendars claimed by one statement. A dead worker holds up no more than these, until their lease runs out."""
@@ -108,6 +112,11 @@ def sync_calendar(ingest: Ingest, claimed: Claim, *, full: bool = False) -> Outc
 
     A provider's refusal is an outcome, recorded with its machine code; only a bug or a broken database raises.
     """
+    with logs.about(calendar_id=claimed.id, run_id=ingest.run_id):
+        return _sync(ingest, claimed, full=full)
+
+
+def _sync(ingest: Ingest, claimed: Claim, *, full: bool) -> Outcome:
     started_at = ingest.clock()
     meter = Meter(turn=lambda: ingest.guard.turn(claimed.client, claimed.account or claimed.id))
     try:
@@ -136,6 +145,7 @@ def _record_failure(
     verdict = _spare_users(ingest, claimed, judge(claimed, error, now=now), now=now)
     if meter.requests:
         _spare_client(ingest, claimed, verdict, error, now=now)
+    log.warning("the sync failed: %s (%s)", verdict.status, verdict.code)
     reason = REASONS[verdict.status]
     sets: dict[str, object] = {
         "suspected_at": verdict.suspected_at,

@@ -105,7 +105,7 @@ def shown(here: Any, calendar: str, event: str) -> Any:
 
 
 def test_the_ready_line_names_addresses_that_answer_and_a_key_that_opens(here: Any) -> None:
-    api, ui, sandbox = here.ports
+    api, ui, sandbox, _ = here.ports
     assert here.ready_line.startswith(
         f"ready: Dagster http://127.0.0.1:{ui} · API http://127.0.0.1:{api}/api/v1 · "
         f"sandbox http://127.0.0.1:{sandbox} · demo key cp_"

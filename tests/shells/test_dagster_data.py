@@ -162,6 +162,22 @@ def test_a_verified_calendar_is_well_and_a_lost_event_is_named_with_what_to_do(
     assert "Start the job 'resync'" in told
 
 
+def test_a_calendar_that_lacks_events_is_read_anew_by_reconcile(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance, db: Database
+) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE calendar_event SET fingerprint = 'lost' WHERE calendar_id = :id"), {"id": followed[0]}
+        )
+    assert run(definitions, instance, "reconcile").success
+    job = definitions.get_repository_def().get_job("sync")
+    job.execute_in_process(instance=instance, tags=range_tags(followed[0], followed[-1], cause="asked"))
+    with db.single() as connection:
+        [row] = connection.execute(sa.text("SELECT calendar_id, mode FROM sync_run ORDER BY id DESC LIMIT 1"))
+    assert row == (followed[0], "listing")
+    assert run(definitions, instance, "verify").success
+
+
 def quarantine(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Any:
     result = run(definitions, instance, "quarantine")
     [evaluation] = result.get_asset_check_evaluations()
@@ -197,5 +213,51 @@ def test_old_runs_go_but_those_that_a_partition_shows(
     assert purge.purge(instance, older_than=timedelta(days=1)) == 0
     assert purge.purge(instance, older_than=timedelta(seconds=-5)) == 3
     assert [record.dagster_run.job_name for record in instance.get_run_records()] == ["sync"]
+    found = instance.get_status_by_partition(EVENT_HISTORY, followed, calendars) or {}
+    assert {status.name for status in found.values() if status} == {"MATERIALIZED"}
+
+
+CLONE_RUN = """
+    INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, create_timestamp, update_timestamp,
+                      start_time, end_time)
+    SELECT :fresh, snapshot_id, pipeline_name, mode, status, replace(run_body, :run, :fresh),
+           create_timestamp - :age * interval '1 minute', update_timestamp - :age * interval '1 minute',
+           start_time - :age * 60, end_time - :age * 60
+    FROM runs WHERE run_id = :run
+"""
+CLONE_EVENTS = """
+    INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
+    SELECT :fresh, replace(event, :run, :fresh), dagster_event_type, timestamp - :age * interval '1 minute', step_key,
+           asset_key, partition
+    FROM event_logs WHERE run_id = :run ORDER BY id
+"""
+
+
+def test_a_week_of_cycles_leaves_dagsters_tables_within_their_bound_after_a_purge(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    """The bound that docs/operate/scale.md states: the rows of the days kept, and an event for each asset and partition
+    besides. 336 cycles are told to Dagster as one of them was; the oldest shows one of the partitions."""
+    [record] = instance.get_run_records()
+    template, keys = record.dagster_run.run_id, ("event_logs", "runs")
+
+    def count(table: str, connection: Any) -> int:
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        rows = count("event_logs", connection)
+        for cycle in range(336):
+            given = {"run": template, "fresh": f"week-{cycle}", "age": 7 * 24 * 60 - 30 * cycle}
+            connection.execute(sa.text(CLONE_RUN), given)
+            connection.execute(sa.text(CLONE_EVENTS), given)
+        connection.execute(
+            sa.text("DELETE FROM event_logs WHERE partition = :key AND run_id <> 'week-0'"), {"key": followed[0]}
+        )
+        assert count("event_logs", connection) > 330 * (rows - 6)
+    assert purge.purge(instance, older_than=timedelta(days=1, minutes=10)) == 336 - 48 - 1
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        left = {table: count(table, connection) for table in keys}
+    assert left["runs"] <= 48 + len(followed) + 1
+    assert left["event_logs"] <= 49 * rows + 2 * len(followed)
     found = instance.get_status_by_partition(EVENT_HISTORY, followed, calendars) or {}
     assert {status.name for status in found.values() if status} == {"MATERIALIZED"}

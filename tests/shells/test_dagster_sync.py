@@ -123,6 +123,18 @@ def test_a_failed_calendar_is_red_with_its_reason_and_the_others_stay_green(
     assert keys[1] in message
     assert "invalid_grant" in message
     assert "the user must reconnect" in message
+    [row] = failure.step_failure_data.user_failure_data.metadata["failed"].value.records
+    assert row.data == {
+        "calendar": keys[1],
+        "status": "disconnected",
+        "reason": "invalid_grant",
+        "remedy": "the user must reconnect the calendar",
+    }
+    planned = [
+        record.user_message
+        for record in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    ]
+    assert f"{keys[1]}: disconnected (invalid_grant); the user must reconnect the calendar" in planned
 
 
 def test_a_failed_calendar_that_is_well_again_turns_green_although_nothing_changed(
