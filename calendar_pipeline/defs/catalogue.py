@@ -75,6 +75,11 @@ CATALOGUE: Mapping[str, Entry] = {
         guide="docs/analyse.md#parquet",
         owner=ANALYSTS,
     ),
+    "history_retention": Entry(
+        columns=explained.table(schema.event_history),
+        relation="event_history",
+        guide="docs/operate.md#erasure-and-retention",
+    ),
 }
 
 

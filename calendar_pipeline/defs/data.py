@@ -95,8 +95,16 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
             },
         )
 
-    @dg.op(name="remove_old_history", pool=POOL)
-    def remove_old(context: dg.OpExecutionContext, pipeline: Pipeline) -> None:
+    @dg.asset(
+        name="history_retention",
+        pool=POOL,
+        deps=[EVENT_HISTORY],
+        group_name="data",
+        kinds={"postgres"},
+        description="The event history's months: made ahead, removed when nothing is left in them. What a project does "
+        "not keep, and old records of syncs, are removed as well.",
+    )
+    def history_retention(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
         """Remove what projects do not keep, old sync records and empty months; make the months ahead."""
         from calendar_pipeline import wiring
         from calendar_pipeline.db import migrate
@@ -110,8 +118,8 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
             done = [retention.expire(db, project, cutoff) for project, cutoff in projects]
             months = retention.detach_months(db, now=now)
             syncs = retention.expire_syncs(db, now - timedelta(days=settings.sync_run_retention_days))
-        context.add_output_metadata(
-            {
+        return dg.MaterializeResult(
+            metadata={
                 "projects": len(done),
                 "events": sum(one.events for one in done),
                 "versions": sum(one.versions for one in done),
@@ -167,7 +175,6 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         return dg.GraphDefinition(name=name, node_defs=[op]).to_job(description=description)
 
     jobs = [
-        job("retention", remove_old, "Remove history that projects do not keep; make months ahead, remove empty ones."),
         job("rotate_keys", seal_anew, "Seal stored secrets under the first key of CALENDAR_PIPELINE_KEYS."),
         job("resync", ask, "Read calendars anew: the failed ones, all, or those that are named."),
         job(
@@ -188,6 +195,11 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         selection=dg.AssetSelection.assets(history_export),
         description="Bring the Parquet files below EXPORT_URL to what the database holds.",
     )
+    retention_job = dg.define_asset_job(
+        "retention",
+        selection=dg.AssetSelection.assets(history_retention),
+        description="Remove history that projects do not keep; make months ahead, remove empty ones.",
+    )
     check_job = dg.define_asset_job(
         "quarantine",
         selection=dg.AssetSelection.checks(quarantine_empty),
@@ -201,7 +213,7 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         )
 
     schedules = [
-        schedule("retention_daily", by_name["retention"], "20 2 * * *", "Removes history that projects do not keep."),
+        schedule("retention_daily", retention_job, "20 2 * * *", "Removes history that projects do not keep."),
         schedule("purge_daily", by_name["purge"], "40 2 * * *", "Keeps Dagster's own tables bounded."),
         schedule(
             "export_daily", export_job, "0 3 * * *", "Exports, if EXPORT_URL is set.", on=bool(settings.export_url)
@@ -209,9 +221,9 @@ def definitions(settings: Settings) -> dg.Definitions:  # noqa: C901, PLR0915 - 
         schedule("quarantine_hourly", check_job, "35 * * * *", "Looks whether events are set aside."),
     ]
     return dg.Definitions(
-        assets=[history_export],
+        assets=[history_export, history_retention],
         asset_checks=[quarantine_empty],
-        jobs=[*jobs, export_job, check_job],
+        jobs=[*jobs, export_job, retention_job, check_job],
         schedules=schedules,
     )
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from calendar_pipeline.bots import proof as bots
+from calendar_pipeline.channels import health
 from calendar_pipeline.channels import store as channels
 from calendar_pipeline.doctor.finding import Clock, Finding, found
 from calendar_pipeline.settings import Settings
@@ -67,19 +68,11 @@ def _channels(settings: Settings, connection: Connection, clock: Clock) -> Findi
         return found("push channels", "none: PUBLIC_BASE_URL is not set, calendars are polled")
     stand = channels.overview(connection, now=clock())
     text = f"{stand.live} live, {stand.poll_only} calendars polled only"
-    if stand.silent:
-        return found(
-            "push channels",
-            f"{text}, {stand.silent} never heard from",
-            "see that providers reach PUBLIC_BASE_URL from outside, with a certificate that they trust",
-        )
-    if bad := stand.expiring + stand.failing + stand.missing:
-        return found(
-            "push channels",
-            f"{text}, {bad} expiring, failing or missing",
-            "see that a live run works or channel_schedule is on; notification_channel.code says why some fail",
-        )
-    return found("push channels", text)
+    troubles = health.judge(stand, codes=channels.codes(connection))
+    counts = ", ".join(f"{one.count} {one.kind}" for one in troubles)
+    return found(
+        "push channels", f"{text}, {counts}" if counts else text, " ".join(one.text for one in troubles) or None
+    )
 
 
 def _live(settings: Settings, connection: Connection) -> Finding:

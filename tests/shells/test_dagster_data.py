@@ -86,6 +86,9 @@ def test_retention_removes_what_a_project_does_not_keep(
     assert run(definitions, instance, "retention").success
     assert number(db, "SELECT count(*) FROM event_history") == 0
     assert number(db, "SELECT count(*) FROM calendar_event") == 0
+    [last, _] = instance.fetch_materializations(dg.AssetKey("history_retention"), limit=3).records
+    assert last.asset_materialization is not None
+    assert last.asset_materialization.metadata["versions"].value == 4
 
 
 def test_the_export_writes_files_that_open(
@@ -207,9 +210,9 @@ def test_old_runs_go_but_those_that_a_partition_shows(
 ) -> None:
     """Dagster's tables are read here: should it change them, this says so."""
     for _ in range(3):
-        run(definitions, instance, "retention")
+        run(definitions, instance, "rotate_keys")
     before = {record.dagster_run.job_name for record in instance.get_run_records()}
-    assert before == {"sync", "retention"}
+    assert before == {"sync", "rotate_keys"}
     assert purge.purge(instance, older_than=timedelta(days=1)) == 0
     assert purge.purge(instance, older_than=timedelta(seconds=-5)) == 3
     assert [record.dagster_run.job_name for record in instance.get_run_records()] == ["sync"]

@@ -185,7 +185,7 @@ OTHER_STATES = {
             created_at, expires_at) SELECT 'ch', project_id, id, 'google', 'live', '', '', now() - interval '1 hour',
             now() + interval '3 days' FROM calendar""",
             "DELETE FROM notification_channel",
-            "PUBLIC_BASE_URL from outside",
+            "reaches the API from outside",
         )
     ],
 }
