@@ -42,7 +42,7 @@ docs: $(VENV)/.dev
 
 # The pictures in the documentation, made anew by the browser tests.
 screens: $(VENV)/.dev machine
-	SCREENS=docs/images $(BIN)/python -m pytest -n0 tests/browser
+	SCREENS=docs/images $(BIN)/python -m pytest -n0 tests/browser tests/acceptance/test_acceptance_dagster.py
 
 # The pictures of the record in the documentation, drawn anew. A test holds that they are current.
 gallery: $(VENV)/.dev

@@ -27,6 +27,9 @@ from calendar_pipeline.db.connect import Database
 from calendar_pipeline.history import proof
 from calendar_pipeline.settings import Settings
 from sandbox.client import Client
+from tests.chromium import browser, page
+
+__all__ = ["browser", "page"]
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("calendar-pipeline")

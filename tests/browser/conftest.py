@@ -1,10 +1,9 @@
 """A real browser, and everything that it talks to: sandbox, API, stages and Notetaker, on loopback and this machine.
 
-`browser` and `page` are for any web page; `stack` is a whole installation without Dagster, whose stages a thread works.
+`browser` and `page` are for any web page (`tests/chromium.py`); `stack` is a whole installation without Dagster, whose
+stages a thread works.
 """
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,13 +13,12 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from api.app import create_app
 from calendar_pipeline import wiring
@@ -41,51 +39,11 @@ from examples.notetaker.app import create_app as create_notetaker
 from examples.notetaker.serve import Server
 from examples.notetaker.settings import Settings as NotetakerSettings
 from sandbox.server import Running, listen, running
+from tests.chromium import SCREENS, browser, page
 
-CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SCREENS = Path(os.environ.get("SCREENS", Path(__file__).parents[2] / "build" / "screens"))
+__all__ = ["browser", "page"]
+
 expect.set_options(timeout=20_000)
-LOOPBACK = ("127.0.0.1", "localhost")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium, without a window."""
-    program = next(filter(None, map(shutil.which, CANDIDATES)), None)
-    assert program, "Browser tests need Chromium: `make machine` installs it (Debian, as root)."
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"], env={**os.environ, "LANG": "C"}
-        )
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh profile. It reaches this machine only, and an error in a page's own code fails the test."""
-    context = browser.new_context(
-        viewport={"width": 960, "height": 760}, locale="en-GB", timezone_id="Europe/Berlin", color_scheme="light"
-    )
-    troubles: list[str] = []
-    foreign: list[str] = []
-
-    def only_here(route: Any) -> None:
-        host = urlsplit(route.request.url).hostname
-        if host in LOOPBACK:
-            route.continue_()
-        else:
-            foreign.append(route.request.url)
-            route.abort()
-
-    context.route("**/*", only_here)
-    context.set_default_timeout(30_000)
-    made = context.new_page()
-    made.on("pageerror", lambda error: troubles.append(str(error)))
-    yield made
-    context.close()
-    assert troubles == []
-    assert foreign == []
 
 
 @pytest.fixture

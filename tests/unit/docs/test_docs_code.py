@@ -132,14 +132,15 @@ def test_your_own_callback_gets_a_refresh_token(provider: Any, account: str, log
 
 def test_pictures_are_made_by_browser_tests_and_shown() -> None:
     """No picture in the documentation is older than what it shows: `make screens` makes them all."""
-    tests = "".join(path.read_text() for path in (ROOT / "tests" / "browser").glob("*.py"))
+    makers = [*(ROOT / "tests" / "browser").glob("*.py"), ROOT / "tests" / "acceptance" / "test_acceptance_dagster.py"]
+    tests = "".join(path.read_text() for path in makers)
     shown = {
         name for page in DOCS.rglob("*.md") for name in re.findall(r"\]\((?:\.\./)*images/([^)]+)\)", page.read_text())
     }
     assert shown
     for name in shown:
         assert (DOCS / "images" / name).is_file()
-        made = re.sub(r"-(light|dark)\.png$", "", name)
+        made = re.sub(r"(-(light|dark))?\.png$", "", name)
         assert f'"{made}"' in tests, name
 
 

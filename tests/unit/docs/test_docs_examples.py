@@ -23,8 +23,8 @@ SETTINGS = {name.upper() for name in Settings.model_fields}
 FOREIGN = {"POSTGRES_PASSWORD", "DAGSTER_HOME", "SANDBOX_URL", "SANDBOX_CALENDAR"}
 GIVEN = {"ATTENDEE_KEY", "ATTENDEE_SECRET", "CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN"}
 """What readers bring along; the test that follows the guides does so too."""
-CODES = {"SERVICE_DISABLED"}
-"""In capitals, and no variables: Google's reasons."""
+CODES = {"SERVICE_DISABLED", "STEP_FAILURE"}
+"""In capitals, and no variables: Google's reasons, Dagster's kinds of events."""
 UNVERSIONED = {"/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
 
 every_page = pytest.mark.parametrize("page", TEXTS)
