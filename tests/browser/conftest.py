@@ -6,13 +6,12 @@ stages a thread works.
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,6 +39,7 @@ from examples.notetaker.serve import Server
 from examples.notetaker.settings import Settings as NotetakerSettings
 from sandbox.server import Running, listen, running
 from tests.chromium import SCREENS, browser, page
+from tests.serving import serving
 
 __all__ = ["browser", "page"]
 
@@ -75,24 +75,6 @@ def check(page: Page) -> None:
         if one["impact"] in ("serious", "critical")
     ]
     assert bad == []
-
-
-@contextmanager
-def serving(server: uvicorn.Server, sock: Any) -> Generator[None]:
-    """A server on a bound socket."""
-    thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        sock.close()
 
 
 @dataclass(frozen=True)

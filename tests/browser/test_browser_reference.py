@@ -1,6 +1,5 @@
 """The API reference in a real browser: it shows every operation, asks nobody else, and its own policy stops nothing."""
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
 from sandbox.server import listen
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -22,12 +22,8 @@ def api(db: Database, keyring: KeyRing, tmp_path: Path) -> Iterator[str]:
     app = create_app(Settings(_env_file=None, state_dir=tmp_path), db=db, keyring=keyring)
     sock = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none"))
-    thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
-    sock.close()
+    with serving(server, sock):
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 def test_the_reference_shows_every_operation_and_tries_one(
