@@ -1,7 +1,5 @@
 """A project, its key and a client for the API over a database of the test's own."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,8 @@ from calendar_pipeline.db.schema import calendar_event
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.settings import Settings
+from sandbox.server import listen
+from tests.serving import serving as answering
 
 NOW = datetime(2026, 11, 22, 8, 31, 27, 366061, tzinfo=UTC)
 
@@ -115,21 +115,10 @@ def shared(new_database: Callable[[], str], keyring: KeyRing) -> Iterator[httpx.
 @contextmanager
 def serving(app: Litestar) -> Iterator[str]:
     """The address of `app` behind a real socket."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False, ws="none"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    sock = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, ws="none")
+    with answering(uvicorn.Server(config), sock):
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 def event_row(project_id: str, calendar_id: str, **changes: Any) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """A provider that pushes, our API that hears it, and a database between them: real HTTP both ways, time as we like."""
 
 import re
-import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,8 +24,9 @@ from calendar_pipeline.providers.google.watch import GooglePush
 from calendar_pipeline.providers.microsoft.subscriptions import MicrosoftPush
 from calendar_pipeline.providers.transport import Transport
 from calendar_pipeline.settings import Settings
-from sandbox.server import Running, running
+from sandbox.server import Running, listen, running
 from sandbox.world import World
+from tests.serving import serving
 
 SETTLE_S = 10.0
 METRICS = "of-metrics-and-long-enough-for-it-0123"
@@ -137,18 +136,10 @@ def sandbox(clock: Any) -> Iterator[Running]:
 def public_url(db: Database, keyring: Any, clock: Any) -> Iterator[str]:
     """The API behind a real socket, where the provider reaches it."""
     app = create_app(Settings(_env_file=None, metrics_token=METRICS), db=db, keyring=keyring, clock=clock)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
+    sock = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none")
+    with serving(uvicorn.Server(config), sock):
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 ENDPOINTS = {
