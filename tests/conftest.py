@@ -1,8 +1,10 @@
 """A real PostgreSQL for every test that wants one: a migrated template on a server of this session, cloned per test."""
 
+import gc
 import itertools
 import json
 import os
+import shutil
 import socket
 import tempfile
 import threading
@@ -38,6 +40,12 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 _numbers = itertools.count()
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: no garbage collection need walk through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @dataclass
 class Clock:
     """A clock that stands still until it is told to move."""
@@ -57,10 +65,17 @@ def clock() -> Clock:
     return Clock()
 
 
+def in_memory() -> str | None:
+    """A directory in memory if the machine has one with room: there a database is cloned in 12 ms, on a disk in 290."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= 4 * 2**30
+    return str(memory) if roomy else None
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The maintenance database of a PostgreSQL server of this session's own."""
-    with tempfile.TemporaryDirectory(prefix="cp-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="cp-test-", dir=in_memory()) as directory:
         os.chmod(directory, 0o755)
         server = embedded.start(Path(directory))
         url = embedded.url(server, "postgres")
@@ -69,6 +84,7 @@ def server_url() -> Iterator[str]:
             # A test's database need not outlive the machine; crashes of processes lose nothing by this.
             connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
             connection.exec_driver_sql("ALTER SYSTEM SET full_page_writes = off")
+            connection.exec_driver_sql("ALTER SYSTEM SET max_wal_size = '256MB'")
             connection.exec_driver_sql("SELECT pg_reload_conf()")
         yield url
         server.cleanup()

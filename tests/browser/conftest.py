@@ -67,7 +67,8 @@ def accessible() -> Callable[[Page], None]:
 
 
 def check(page: Page) -> None:
-    """Assert that axe-core finds nothing serious."""
+    """Assert that axe-core finds nothing serious, once the page has its style."""
+    page.wait_for_load_state()
     found = Axe().run(page).response["violations"]
     bad = [
         (one["id"], one["impact"], [node["html"] for node in one["nodes"]][:3])

@@ -67,15 +67,19 @@ def test_fault_35_a_storm_of_rate_limits_is_backed_off_from_and_slows_nobody_els
     bench.trouble("throttled", client_id="stormy", retry_after=300)
     outcomes = {one.calendar_id: one for one in bench.sync_all(*stormy, *calm, threads=4, ingest=ingest)}
     assert {outcomes[one.id].status for one in calm} == {"synced"}
-    assert {outcomes[one.id].status for one in stormy} == {"retry"}
+    met = [outcomes[one.id] for one in stormy if one.id in outcomes]  # a thread that comes late leaves its own alone
+    assert {one.status for one in met} == {"retry"}
     assert {bench.rows("SELECT state FROM calendar WHERE id = :id", id=one.id)[0]["state"] for one in stormy} == {
         "connected"
     }
     assert slept == []
-    asked = sum(outcomes[one.id].requests > 0 for one in stormy)
-    assert asked <= 5 + 4  # the fifth refusal stops them; up to four threads were under way
-    waits = bench.rows("SELECT next_sync_at - :now AS wait FROM calendar WHERE client_id = 'stormy'", now=bench.clock())
-    assert all(row["wait"] >= timedelta(seconds=300) for row in waits)
+    asked = sum(one.requests > 0 for one in met)
+    assert 5 <= asked <= 5 + 4  # the fifth refusal stops them; up to four threads were under way
+    waits = {
+        row["id"]: row["wait"]
+        for row in bench.rows("SELECT id, next_sync_at - :now AS wait FROM calendar", now=bench.clock())
+    }
+    assert all(waits[one.calendar_id] >= timedelta(seconds=300) for one in met)
     bench.clock.pass_by(minutes=4)
     bench.asked()
     assert bench.sync_all(*stormy, ingest=ingest) == []

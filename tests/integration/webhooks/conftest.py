@@ -10,7 +10,6 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
@@ -25,7 +24,6 @@ from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.webhooks import outbox
 from calendar_pipeline.webhooks.address import Policy
-from calendar_pipeline.webhooks.client import Limits
 from calendar_pipeline.webhooks.outbox import Message
 from calendar_pipeline.webhooks.run import Dispatch, Done, deliver
 
@@ -291,7 +289,6 @@ def hooks(database_url: str, clock: Any, keyring: KeyRing) -> Iterator[Hooks]:
                 keyring=keyring,
                 policy=LOCAL,
                 clock=clock,
-                limits=Limits(total=timedelta(seconds=1), connect=timedelta(seconds=0.5)),
                 rng=random.Random(1),
             ),
         )

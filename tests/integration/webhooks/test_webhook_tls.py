@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from calendar_pipeline.webhooks.client import Limits
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -106,6 +109,6 @@ def test_13_a_bad_certificate_is_a_failed_attempt_with_its_reason(
 def test_13_garbage_in_place_of_tls_is_a_failed_attempt(hooks: Any, trusting: Any) -> None:
     endpoint = hooks.endpoint()
     hooks.tell(hooks.subscribe(endpoint.url.replace("http://127.0.0.1", "https://hooks.example")))
-    hooks.deliver(dispatch=trusting)
+    hooks.deliver(dispatch=replace(trusting, limits=Limits(connect=dt.timedelta(seconds=0.5))))
     assert hooks.delivery()["last_error"] in ("tls", "connect", "timeout", "connect_timeout")
     assert endpoint.requests == []
