@@ -3,16 +3,18 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from sqlalchemy.engine import Connection
 
 from calendar_pipeline.cli.console import out
 from calendar_pipeline.errors import SetupError
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks.model import DeliveryStatus, Subscription
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 app = typer.Typer(no_args_is_help=True, help="Who is told of what, what became of it, and sending it again.")
 
@@ -187,7 +189,7 @@ def _set_enabled(webhook: str, *, enabled: bool) -> None:
     out.print("enabled" if enabled else "disabled")
 
 
-def _owner(connection: Connection, webhook: str) -> Subscription:
+def _owner(connection: "Connection", webhook: str) -> Subscription:
     from calendar_pipeline.webhooks import subscriptions
 
     for row in subscriptions.everyone(connection):
@@ -197,7 +199,7 @@ def _owner(connection: Connection, webhook: str) -> Subscription:
 
 
 @contextmanager
-def _connection(settings: Settings | None = None) -> Generator[Connection]:
+def _connection(settings: Settings | None = None) -> "Generator[Connection]":
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate
 

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sandbox import snapshot
 from sandbox.cli import terminal
 from sandbox.cli.terminal import out
-from sandbox.server import listen, serving
-from sandbox.world import World
 
 
 def serve(
@@ -22,6 +19,10 @@ def serve(
     demo: Annotated[bool, typer.Option(help="Add both demo calendars, if they aren't there.")] = True,
 ) -> None:
     """Serve until interrupted."""
+    from sandbox import snapshot
+    from sandbox.server import listen, serving
+    from sandbox.world import World
+
     with terminal.friendly(), ExitStack() as stack:
         world = World(snapshot.load(state) if state is not None else None)
         sock = listen(host, port)
