@@ -54,15 +54,20 @@ _FOLLOW = sa.text("""
         SELECT seq FROM bot_position WHERE project_id = :project FOR UPDATE SKIP LOCKED
     ), news AS MATERIALIZED (
         SELECT h.seq, h.event_id, h.calendar_id, h.change, h.series_id
-        FROM place JOIN event_history h ON h.project_id = :project AND h.seq > place.seq
+        FROM event_history h WHERE h.project_id = :project AND h.seq > (SELECT seq FROM place)
         ORDER BY h.seq LIMIT :limit
+    ), found AS (
+        SELECT id FROM bot WHERE event_id = ANY(ARRAY(SELECT DISTINCT event_id FROM news))
+        UNION
+        -- A series that was split goes on under another id: bots of its old instances may have an heir now.
+        SELECT id FROM bot WHERE gone_because = 'event_deleted' AND join_at > :now AND calendar_id = ANY(ARRAY(
+            SELECT DISTINCT calendar_id FROM news WHERE change = 'created' AND series_id LIKE '%\\_R%'))
     ), marked AS (
+        -- Arrays, since of them the database knows that they are short: each is looked up in an index, however many
+        -- changes it expects.
         UPDATE bot SET due_at = :now, asked = asked + 1
-        WHERE gone_because IS DISTINCT FROM 'deleted' AND gone_because IS DISTINCT FROM 'superseded'
-          AND (event_id IN (SELECT event_id FROM news)
-               -- A series that was split goes on under another id: bots of its old instances may have an heir now.
-               OR (gone_because = 'event_deleted' AND join_at > :now AND calendar_id IN (
-                       SELECT calendar_id FROM news WHERE change = 'created' AND series_id LIKE '%\\_R%')))
+        WHERE id = ANY(ARRAY(SELECT id FROM found)) AND project_id = :project
+          AND gone_because IS DISTINCT FROM 'deleted' AND gone_because IS DISTINCT FROM 'superseded'
         RETURNING 1
     ), moved AS (
         UPDATE bot_position SET seq = (SELECT max(seq) FROM news)

@@ -1,6 +1,7 @@
 """Bots follow their events from a provider's edit to the runner: each rule once, end to end in one process."""
 
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -247,3 +248,42 @@ def test_following_costs_what_changed_and_not_what_there_is(site) -> None:
     before = site.db.statements
     site.work()
     assert site.db.statements - before == 2, "idle: who is behind, who is due"
+
+
+def test_following_reads_no_bots_but_those_of_what_changed(site) -> None:
+    """All projects' bots are in one table, and each project that has news looks there: twice a second, live."""
+    site.event(recurrence=["RRULE:FREQ=DAILY;COUNT=4"])
+    with site.db.single() as conn:
+        rows = conn.execute(sa.text("SELECT provider_event_id FROM calendar_event ORDER BY start_time")).scalars().all()
+    bots = [site.bot(event) for event in rows]
+    site.sandbox.cancel_event(site.provider_id, rows[1])
+    site.settle()
+    site.sandbox.split_series(site.provider_id, rows[2], {"summary": "Other"})
+    site.sync()
+    with site.db.begin() as conn:
+        conn.exec_driver_sql("SET LOCAL session_replication_role = replica")  # without others' projects and events
+        others = conn.execute(
+            sa.text("""
+                INSERT INTO bot (
+                    id, project_id, calendar_id, event_id, name, meeting_url, state, created_at, updated_at)
+                SELECT 'bot_' || n, 'proj_' || n % 100, 'cal_' || n % 1000, 'evt_' || n, '', '', 'scheduled', :now, :now
+                FROM generate_series(1, 20000) n
+            """),
+            {"now": site.clock()},
+        ).rowcount
+        conn.exec_driver_sql("UPDATE bot SET asked = 0 WHERE asked > 0")
+        conn.exec_driver_sql("ANALYZE bot")
+    with site.db.begin() as conn:
+        explained = sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {position._FOLLOW.text}")
+        [plan] = conn.execute(explained, {"project": site.project, "now": site.clock(), "limit": 2000}).scalar_one()
+        marked = set(conn.exec_driver_sql("SELECT id FROM bot WHERE asked > 0").scalars())
+    assert marked == set(bots[1:]), "two by their events, and by its calendar one that may have an heir now"
+    scans = [one for one in _nodes(plan["Plan"]) if one.get("Relation Name") == "bot" and "Scan" in one["Node Type"]]
+    read = sum((one["Actual Rows"] + one.get("Rows Removed by Filter", 0)) * one["Actual Loops"] for one in scans)
+    assert len(bots) <= read <= 3 * len(bots) < others
+
+
+def _nodes(plan: dict[str, Any]) -> Any:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _nodes(below)
