@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from calendar_pipeline.bots import plan
 from calendar_pipeline.bots.model import EVENT_TYPES, STATES, TERMINAL, EventType, State
 from calendar_pipeline.db.connect import json_text
 from calendar_pipeline.errors import CredentialUnreadable
@@ -108,7 +109,7 @@ _APPLY = sa.text("""
     WITH told AS (
         UPDATE bot SET
             state = :state, reported_at = :reported_at, handed_at = COALESCE(handed_at, :now), updated_at = :now,
-            events = events || CAST(:event AS jsonb), asked = asked + 1, due_at = NULL,
+            events = events || CAST(:event AS jsonb), asked = asked + 1, due_at = :due_at,
             recording_state = COALESCE(:recording, recording_state)
         WHERE id = :bot
         RETURNING id, event_id, event_version
@@ -130,7 +131,8 @@ _RECORDING: Mapping[State, str] = {
 def take(connection: Connection, bot_id: str, launch: int, report: Report, *, now: datetime) -> bool:
     """Let the bot be where the runner says; False if that is no news. The caller's transaction.
 
-    A report is kept among the bot's events even if a later one came first; the state is the latest one's.
+    A report is kept among the bot's events even if a later one came first; the state is the latest one's. A bot that is
+    not in its meeting yet is looked at again: what it was due for may still be to do.
     """
     row = connection.execute(_LOCK, {"bot": bot_id, "launch": launch, "key": report.key}).one_or_none()
     if row is None or row.is_known or (row.state in TERMINAL and report.new_state != "data_deleted"):
@@ -148,6 +150,7 @@ def take(connection: Connection, bot_id: str, launch: int, report: Report, *, no
             "reported_at": max(report.at, row.reported_at or report.at),
             "recording": _RECORDING.get(state),
             "event": json_text([event]),
+            "due_at": now if plan.phase(state, sent=True, handed=True) in ("sent", "handed") else None,
             "now": now,
             "old": row.state,
             "type": report.event_type,

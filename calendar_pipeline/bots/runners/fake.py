@@ -7,14 +7,14 @@ from calendar_pipeline.bots.port import Down, GivenBack, Kept, Order, Refused, T
 
 
 class FakeRunner:
-    """Remembers what it took and gave back. `answer` may fail instead; then nothing was taken."""
+    """Remembers what it took and gave back. `answer` and `keep` may fail instead: nothing was taken, or given back."""
 
     def __init__(self, answer: Callable[[Order], Taken | Refused | Down | None] = lambda _: None) -> None:
         self.answer = answer
         self.running: dict[str, Order] = {}
         self.asked: list[str] = []
         self.recalled: list[str] = []
-        self.gives_back = True
+        self.keep: Callable[[Order], Kept | Down | None] = lambda _: None
         self._lock = threading.Lock()
 
     def launch(self, order: Order) -> Taken | Refused | Down:
@@ -28,10 +28,10 @@ class FakeRunner:
             return refusal or Taken(f"runner-{order.key}")
 
     def recall(self, order: Order) -> GivenBack | Kept | Down:
-        """Give the bot back, unless `gives_back` is off."""
+        """Give the bot back, unless `keep` says otherwise."""
         with self._lock:
-            if not self.gives_back:
-                return Kept("joined")
             self.recalled.append(order.key)
+            if (answer := self.keep(order)) is not None:
+                return answer
             self.running.pop(order.key, None)
             return GivenBack()

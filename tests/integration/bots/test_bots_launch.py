@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from calendar_pipeline.bots.port import Down, Refused
+from calendar_pipeline.bots import reports, run
+from calendar_pipeline.bots.model import State
+from calendar_pipeline.bots.port import Down, Kept, Refused
 
 MEET = "https://meet.google.com/abc-defg-hij"
 ZOOM = "https://zoom.us/j/123456789"
@@ -111,7 +113,7 @@ def test_a_bot_that_the_runner_keeps_is_left_where_it_is(site) -> None:
     bot = site.bot(event)
     site.clock.pass_by(hours=2)
     site.work()
-    site.runner.gives_back = False
+    site.runner.keep = lambda _: Kept("joined")
     site.sandbox.cancel_event(site.provider_id, event)
     site.settle()
     assert site.shown(bot).state == "joining"
@@ -198,6 +200,58 @@ def test_an_event_that_moves_while_the_runner_is_being_asked_is_not_forgotten(si
     assert (site.shown(bot).state, site.runner.recalled) == ("scheduled", [bot])
 
 
+def test_a_report_that_comes_while_a_bot_is_being_recalled_does_not_end_that(site) -> None:
+    """The runner's answer was lost, and the bot joined a meeting that had been cancelled."""
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.sandbox.cancel_event(site.provider_id, event)
+
+    def reports_and_is_silent(_) -> Down:
+        tell(site, bot, "joining")
+        return Down("timeout")
+
+    site.runner.keep = reports_and_is_silent
+    site.sync()
+    run.work(site.bots, limit=1)
+    assert site.runner.running
+    site.runner.keep = lambda _: None
+    site.work()
+    assert (site.shown(bot), dict(site.runner.running)) == (None, {})
+
+
+def test_a_report_that_comes_before_a_change_is_looked_at_takes_nothing_from_it(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.sync()
+    run.follow(site.bots, run.Worked())
+    tell(site, bot, "joining")
+    site.work()
+    assert (site.shown(bot), dict(site.runner.running)) == (None, {})
+    other = site.lone_bot(None)
+    site.work()
+    tell(site, other, "joined_recording")
+    assert site.row(other).due_at is None, "of a bot in its meeting nothing is planned"
+
+
+def tell(site, bot: str, state: State) -> None:
+    """What the runner reports of the bot's first launch."""
+    report = reports.Report(
+        key=state,
+        event_type="join_requested",
+        event_sub_type=None,
+        event_metadata={},
+        new_state=state,
+        at=site.clock(),
+    )
+    with site.db.begin() as conn:
+        assert reports.take(conn, bot, 1, report, now=site.clock())
+
+
 def test_bots_of_a_deleted_calendar_are_not_launched(site) -> None:
     from calendar_pipeline.bots import store
     from calendar_pipeline.calendars import store as calendars
@@ -214,8 +268,6 @@ def test_bots_of_a_deleted_calendar_are_not_launched(site) -> None:
 
 def test_two_workers_at_once_hand_each_bot_over_once(site) -> None:
     from concurrent.futures import ThreadPoolExecutor
-
-    from calendar_pipeline.bots import run
 
     made = {site.lone_bot(site.clock() + timedelta(minutes=1)) for _ in range(100)}
     site.work()
