@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
-from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.event import Awkward, Event, Item, Platform, Tombstone
 from calendar_pipeline.providers import missing as absent
 from calendar_pipeline.providers import pages
 from calendar_pipeline.providers.google import classify, oauth, parse, service
@@ -96,10 +96,8 @@ class GoogleCalendar:
                     announced = _named(page)
         items, last = self._listing(grant, calendar, window, meter)
         listed = {item.provider_event_id for item in items}
-        elsewhere = [item for item in told if item.provider_event_id not in listed]
-        return News(
-            items=elsewhere + items, cursor=_cursor(last, window), complete=window, why=why, announced=announced
-        )
+        more = [item for item in told if item.provider_event_id not in listed and _adds(item, window)]
+        return News(items=more + items, cursor=_cursor(last, window), complete=window, why=why, announced=announced)
 
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> tuple[list[Item], Json]:
         """All events of the window, and the last page, which holds the new sync token."""
@@ -196,6 +194,20 @@ def needs_listing(page: Json, told: Sequence[Item], *, zone: str | None) -> str 
         if isinstance(raw, dict) and ("recurringEventId" in raw or "recurrence" in raw):
             return "series_touched"
     return None
+
+
+def _adds(item: Item, window: Window) -> bool:
+    """Whether an answer from before a listing of `window` says more than the listing, which does not name the item.
+
+    What was in the window then and is not listed went away in between; the new token is too late to tell of it.
+    """
+    match item:
+        case Tombstone():
+            return True
+        case Event():
+            return not window.overlaps(item.starts_at, item.ends_at)
+        case Awkward():
+            return False
 
 
 def _named(page: Json) -> frozenset[str]:

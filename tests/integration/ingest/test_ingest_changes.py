@@ -275,6 +275,38 @@ def test_one_deleted_instance_leaves_the_others(bench: Any) -> None:
     assert before - set(bench.live()) == {instance}
 
 
+@pytest.mark.parametrize("what", ["deleted", "moved away", "awkward and deleted"])
+def test_what_goes_between_the_cursors_answer_and_the_listing_that_it_leads_to_is_gone(bench: Any, what: str) -> None:
+    """The listing's token is later than the step and says nothing of it; the cursor's answer is from before it."""
+    event = bench.add("Single")
+    series = bench.add("Weekly", start="2026-11-25T10:00", recurrence=TEN_WEEKS)
+    bench.sync()
+    there = bench.cal.at_google
+    bench.world.retitle_event(there, event, "Single\0" if what.startswith("awkward") else "Retitled")
+    bench.world.retitle_event(there, series, "Weekly, touched")
+    steps: list[str] = []
+
+    def step(url: str, answer: Answer) -> Answer:
+        if "syncToken=" in url and not steps:
+            steps.append(url)
+            if what == "moved away":
+                bench.world.move_event(there, event, by=timedelta(days=100))
+            else:
+                bench.world.delete_event(there, event)
+        return answer
+
+    bench.transport.rewrite = step
+    outcome = bench.sync()
+    assert (outcome.why, len(steps)) == ("series_touched", 1)
+    if what == "moved away":
+        assert bench.events()[event]["starts_at"] == datetime(2027, 3, 4, 14, tzinfo=UTC)
+    else:
+        assert event not in bench.live()
+    before = len(bench.history())
+    bench.sync(full=True)
+    assert (len(bench.history()), bench.quarantined()) == (before, {})
+
+
 def test_an_untouched_instance_enters_by_the_passing_of_time(bench: Any) -> None:
     series = bench.add("Weekly", recurrence=WEEKLY)
     bench.sync()
