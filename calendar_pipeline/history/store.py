@@ -1,6 +1,7 @@
 """Reading what we hold and writing what changed. One function, one statement; the caller's transaction."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -141,8 +142,19 @@ _APPEND = sa.text(f"""
     FROM counter, json_to_recordset(CAST(:changes AS json)) AS r(
             ord int, provider_event_id text, change text, changed text[], before jsonb)
     JOIN calendar_event e ON e.calendar_id = :calendar AND e.provider_event_id = r.provider_event_id
-    RETURNING (SELECT webhooks > 0 FROM counter)
+    RETURNING (SELECT before FROM counter) AS before, (SELECT webhooks > 0 FROM counter) AS watched
 """)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """Where changes stand in the project's record."""
+
+    seqs: range
+    at: datetime
+    """Their `recorded_at`."""
+    watched: bool
+    """Whether the project has webhooks."""
 
 
 def append(
@@ -153,11 +165,11 @@ def append(
     calendar: str,
     sync_run: int,
     at: datetime,
-) -> bool:
+) -> Appended:
     """Record what `write_told` and `write_deleted` just wrote, in our `turn` and with its stamp.
 
     It takes the project's next sequence numbers, and the counter's row stays locked until the commit, so the order
-    of `seq` is the order of commits and a rollback leaves no hole. Returns whether the project has webhooks.
+    of `seq` is the order of commits and a rollback leaves no hole.
     """
     payload = [
         {
@@ -169,7 +181,7 @@ def append(
         }
         for position, (change, difference) in enumerate(changes, start=1)
     ]
-    watched = connection.execute(
+    found = connection.execute(
         _APPEND,
         {
             "count": len(changes),
@@ -179,8 +191,8 @@ def append(
             "sync_run": sync_run,
             "at": at,
         },
-    ).scalars()
-    found = watched.all()
+    ).all()
     if len(found) != len(changes):
         raise AssertionError(f"{len(changes)} changes, {len(found)} recorded")
-    return bool(found[0])
+    first: int = found[0].before + 1
+    return Appended(seqs=range(first, first + len(found)), at=at, watched=found[0].watched)

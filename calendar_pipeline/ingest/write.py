@@ -95,12 +95,14 @@ def write(ingest: Ingest, claimed: Claim, reading: Reading, meter: Meter, *, sta
         ingest.crash("finished")
         if settles:
             _settle(connection, claimed, told, complete=news.complete is not None, at=now)
-        watched = bool(changes) and _record(ingest, connection, claimed, changes, differences, sync_run=sync_run)
+        recorded = _record(ingest, connection, claimed, changes, differences, sync_run=sync_run) if changes else None
         if reconnects:
             bots.calendar_reconnected(connection, claimed.id, now=now)
             outbox.calendar_event(connection, claimed.id, "calendar.state_change", at=now, sync_run=sync_run)
-        if watched:
-            outbox.calendar_event(connection, claimed.id, "calendar.events_update", at=now, sync_run=sync_run)
+        if recorded is not None and recorded.watched:
+            outbox.calendar_event(
+                connection, claimed.id, "calendar.events_update", at=now, sync_run=sync_run, recorded=recorded
+            )
     ingest.crash("committed")
     return Outcome(
         calendar_id=claimed.id,
@@ -158,11 +160,8 @@ def _record(
     differences: Sequence[Difference],
     *,
     sync_run: int,
-) -> bool:
-    """Current rows, then history with its sequence numbers, all in one turn and with one stamp.
-
-    Returns whether anybody may want to be told.
-    """
+) -> history.Appended:
+    """Current rows, then history with its sequence numbers, all in one turn and with one stamp."""
     told = [(change, change.held.event_id if change.held else ids.new("evt")) for change in changes if change.told]
     at = history.turn(connection, claimed.project_id, clock=ingest.clock)
     ingest.crash("turn")
@@ -172,7 +171,7 @@ def _record(
     if gone := [change.provider_event_id for change in changes if change.kind == "deleted"]:
         history.write_deleted(connection, gone, calendar=claimed.id, at=at)
         ingest.crash("deleted")
-    watched = history.append(
+    appended = history.append(
         connection,
         list(zip(changes, differences, strict=True)),
         project=claimed.project_id,
@@ -181,7 +180,7 @@ def _record(
         at=at,
     )
     ingest.crash("appended")
-    return watched
+    return appended
 
 
 def _settle(connection: Connection, claimed: Claim, told: Told, *, complete: bool, at: datetime) -> None:

@@ -1,13 +1,13 @@
 """The changes of a sync as a webhook tells them, for endpoints that ask for more than a reference. Bounded in size."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from calendar_pipeline.db.schema import event_history
+from calendar_pipeline.history.store import Appended
 
 FIELDS = (
     "title",
@@ -36,23 +36,23 @@ LARGEST = 200 * 1024
 
 _h = event_history.c
 
-_OF_SYNC = (
+_RECORDED = (
     sa.select(_h.seq, _h.event_id, _h.version, _h.change, _h.changed, _h.before, *(_h[name] for name in FIELDS))
     .where(
-        _h.calendar_id == sa.bindparam("calendar"),
-        # Only to spare the older partitions: stamps are given in the turn, later than `at` unless a clock was put back.
-        _h.recorded_at >= sa.bindparam("at", type_=sa.DateTime(timezone=True)) - timedelta(days=1),
-        _h.sync_run_id == sa.bindparam("sync_run"),
+        _h.project_id == sa.bindparam("project"),
+        _h.seq.between(sa.bindparam("first"), sa.bindparam("last")),
+        _h.recorded_at == sa.bindparam("at", type_=sa.DateTime(timezone=True)),
     )
     .order_by(_h.seq)
-    .limit(MOST + 1)
 )
+"""By the primary key, of one partition: it is read in the project's turn, where everybody waits for it."""
 
 
-def of_sync(connection: Connection, calendar_id: str, *, sync_run: int, at: datetime) -> Mapping[str, object]:
+def of(connection: Connection, project: str, recorded: Appended) -> Mapping[str, object]:
     """``changes`` and ``changes_truncated`` for the body. One statement."""
-    parameters = {"calendar": calendar_id, "sync_run": sync_run, "at": at}
-    rows = [dict(row) for row in connection.execute(_OF_SYNC, parameters).mappings()]
+    first, count = recorded.seqs.start, len(recorded.seqs)
+    parameters = {"project": project, "first": first, "last": first + min(count, MOST + 1) - 1, "at": recorded.at}
+    rows = [dict(row) for row in connection.execute(_RECORDED, parameters).mappings()]
     return bounded([change(row) for row in rows])
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from calendar_pipeline import ids
 from calendar_pipeline.db.schema import calendar, webhook_delivery, webhook_subscription
+from calendar_pipeline.history.store import Appended
 from calendar_pipeline.webhooks import body, changes, sign
 from calendar_pipeline.webhooks.model import BotChange, CalendarTrigger
 from calendar_pipeline.webhooks.sign import Unsignable
@@ -62,20 +63,26 @@ _CALENDAR = (
 
 
 def calendar_event(
-    connection: Connection, calendar_id: str, trigger: CalendarTrigger, *, at: datetime, sync_run: int | None = None
+    connection: Connection,
+    calendar_id: str,
+    trigger: CalendarTrigger,
+    *,
+    at: datetime,
+    sync_run: int,
+    recorded: Appended | None = None,
 ) -> int:
     """Tell the project's endpoints of a calendar; returns how many. The calendar's row is as it is to be told.
 
-    One statement if the project has no subscription, three if it has, and one more if somebody wants the changes of
-    `sync_run` themselves.
+    One statement if the project has no subscription, three if it has, and one more if somebody wants what was
+    `recorded` itself.
     """
     if not connection.execute(_WATCHED, {"calendar": calendar_id}).scalar():
         return 0
     rows = connection.execute(_CALENDAR, {"calendar": calendar_id, "trigger": trigger}).all()
     messages: list[Message] = []
     more: Mapping[str, object] = {}
-    if sync_run is not None and trigger == "calendar.events_update" and any(row.content == "changes" for row in rows):
-        more = changes.of_sync(connection, calendar_id, sync_run=sync_run, at=at)
+    if recorded is not None and any(row.content == "changes" for row in rows):
+        more = changes.of(connection, rows[0].project_id, recorded)
     for row in rows:
         data = body.calendar_data(
             state=row.state,

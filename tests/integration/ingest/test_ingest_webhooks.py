@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from calendar_pipeline import ids
 from calendar_pipeline.bots import store as bots
 from calendar_pipeline.bots.model import NewBot
-from calendar_pipeline.db.schema import webhook_subscription
-from calendar_pipeline.webhooks import outbox
+from calendar_pipeline.db.schema import event_history, webhook_subscription
+from calendar_pipeline.history.store import Appended
+from calendar_pipeline.webhooks import changes, outbox
 from calendar_pipeline.webhooks.model import BotChange, NewSubscription
 from calendar_pipeline.webhooks.outbox import Message
 
@@ -248,6 +249,34 @@ def test_changes_are_found_though_time_passes_during_the_sync(bench: Any) -> Non
     assert (change["change"], change["fields"]["title"]["to"]) == ("created", "Planning")
 
 
+def test_the_changes_are_read_by_number_however_long_the_record_is(bench: Any) -> None:
+    """It is done where the whole project waits: nothing may be read but what is told."""
+    subscribe(bench, UPDATE, content="changes")
+    bench.add("Planning")
+    bench.sync()
+    with bench.db.begin() as connection:
+        names = [column.name for column in event_history.columns if column.name not in ("seq", "version")]
+        copies = sa.text(
+            f"INSERT INTO event_history (seq, version, {', '.join(names)}) SELECT 1 + n, 1 + n, {', '.join(names)} "
+            "FROM event_history, generate_series(1, 2000) AS n"
+        )
+        connection.execute(copies)
+        connection.execute(sa.text("ANALYZE event_history"))
+        read = sa.text(
+            "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables "
+            "WHERE relname LIKE 'event_history%'"
+        )
+        before = connection.execute(read).scalar_one()
+        [project] = connection.execute(sa.text("SELECT DISTINCT project_id FROM event_history")).scalars()
+        scanned = connection.execute(read).scalar_one() - before
+        appended = Appended(seqs=range(2000, 2002), at=bench.clock(), watched=True)
+        told = changes.of(connection, project, appended)
+        assert [change["sequence"] for change in told["changes"]] == [2000, 2001]
+        assert scanned > 2000, "the counter counts"
+        assert connection.execute(read).scalar_one() - before - scanned <= 2
+        connection.rollback()
+
+
 def test_changes_are_bounded_and_say_so(bench: Any) -> None:
     rich = subscribe(bench, UPDATE, content="changes")
     for number in range(130):
@@ -256,6 +285,7 @@ def test_changes_are_bounded_and_say_so(bench: Any) -> None:
     [row] = [row for row in deliveries(bench) if row["subscription_id"] == rich]
     data = json.loads(row["body"])["data"]
     assert data["changes_truncated"] is True
+    assert [change["sequence"] for change in data["changes"]] == list(range(1, len(data["changes"]) + 1))
     assert 0 < len(data["changes"]) <= 100
     assert len(row["body"]) < 256 * 1024
 
