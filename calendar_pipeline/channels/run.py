@@ -65,7 +65,7 @@ def keep(channels: Channels, *, limit: int = 25) -> int:
         with channels.ingest.db.single() as connection:
             wanted = store.wanted(connection, limit=limit)
         for calendar in wanted:
-            done += _make(channels, calendar, failures=0, replaces=None, if_wanted=True)
+            done += _make(channels, calendar)
     with channels.ingest.db.single() as connection:
         due = store.claim(connection, limit=limit, lease=new_lease(), length=LEASE, now=now)
     for channel in due:
@@ -74,7 +74,10 @@ def keep(channels: Channels, *, limit: int = 25) -> int:
 
 
 def _attend(channels: Channels, channel: Channel, *, now: datetime) -> None:
-    """Do the next thing about one channel."""
+    """Do the next thing about one channel, if it is ours still: those before it may have taken long."""
+    with channels.ingest.db.single() as connection:
+        if not store.renew(connection, channel, length=LEASE):
+            return
     due = plan.Due(
         state=channel.state,
         renews=channels.push[channel.platform].renews,
@@ -85,11 +88,8 @@ def _attend(channels: Channels, channel: Channel, *, now: datetime) -> None:
     match plan.step(due, now=now):
         case "renew":
             _renew(channels, channel)
-        case "replace":
-            if not _make(channels, channel.calendar_id, failures=channel.failures, replaces=channel):
-                _postpone(channels, channel, BUSY)
-        case "ask_again":
-            if not _make(channels, channel.calendar_id, failures=channel.failures, replaces=None):
+        case "replace" | "ask_again":
+            if not _make(channels, channel.calendar_id, instead_of=channel):
                 _postpone(channels, channel, BUSY)
         case "stop":
             _stop(channels, channel)
@@ -106,17 +106,18 @@ def _attend(channels: Channels, channel: Channel, *, now: datetime) -> None:
 # -- making ------------------------------------------------------------------------------------------------
 
 
-def _make(
-    channels: Channels, calendar: str, *, failures: int, replaces: Channel | None, if_wanted: bool = False
-) -> bool:
+def _make(channels: Channels, calendar: str, *, instead_of: Channel | None = None) -> bool:
     """Ask for a channel; False if the calendar cannot be claimed now. What comes of it stands in the database.
 
-    `if_wanted`: unless another worker was first; otherwise we hold the channel that calls for it.
+    `instead_of`: the channel of ours that calls for it; without one the calendar is marked as wanting one. False, too,
+    if another worker was first.
     """
     claimed = _claim(channels, calendar)
     if claimed is None:
         return False
     assert channels.public_base_url is not None
+    failures = instead_of.failures if instead_of is not None else 0
+    replaces = instead_of if instead_of is not None and instead_of.state == "live" else None
     now = channels.clock()
     secrets, name = plan.Secrets.new(), ids.new("chn")
     until = now + plan.LIFE[claimed.platform]
@@ -139,7 +140,7 @@ def _make(
                 until=until,
                 answer_by=now + plan.ANSWER,
                 failures=failures,
-                if_wanted=if_wanted,
+                instead_of=instead_of,
             ):
                 return False
         channels.ingest.crash("asked")
@@ -172,8 +173,8 @@ def _made(channels: Channels, claimed: Claim, watch: Watch, *, replaces: Channel
             confirmed_at=now if channels.push[claimed.platform].renews else None,
             renew_at=plan.renew_at(watch.channel, made_at=asked_at, expires_at=watch.expires_at),
         )
-        if replaces is not None:
-            store.succeeded(connection, replaces, stop_at=now + plan.OVERLAP)
+        if replaces is not None and not store.succeeded(connection, replaces, stop_at=now + plan.OVERLAP):
+            store.too_many(connection, watch.channel, now=now)
         if replaces is None or replaces.expires_at <= now:
             store.ask_for_sync(connection, claimed.id, now=now)  # what changed until now, nobody told us
 

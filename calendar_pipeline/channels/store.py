@@ -76,10 +76,16 @@ def want_missing(connection: Connection) -> int:
 
 
 _OPEN = sa.text("""
-    WITH ours AS (UPDATE calendar SET channel_wanted = false
-                  WHERE id = :calendar AND lease_token = :lease AND (channel_wanted OR NOT :if_wanted)
+    WITH held AS MATERIALIZED (
+             SELECT id FROM notification_channel
+             WHERE id = :instead_of AND lease_token = :held AND lease_until > clock_timestamp() FOR UPDATE),
+         ours AS (UPDATE calendar SET channel_wanted = false
+                  WHERE id = :calendar AND lease_token = :lease
+                    AND CASE WHEN CAST(:instead_of AS text) IS NULL THEN channel_wanted
+                             ELSE EXISTS (SELECT FROM held) END
                   RETURNING id, project_id, platform),
-         refused AS (DELETE FROM notification_channel WHERE calendar_id = :calendar AND state = 'refused')
+         refused AS (DELETE FROM notification_channel n USING ours
+                     WHERE n.calendar_id = ours.id AND n.state = 'refused')
     INSERT INTO notification_channel (id, calendar_id, project_id, platform, state, token_hash, path_hash, created_at,
                                       expires_at, next_at, failures)
     SELECT :id, id, project_id, platform, 'asked', :token, :path, :now, :until, :answer_by, :failures FROM ours
@@ -98,15 +104,17 @@ def open_(
     until: datetime,
     answer_by: datetime,
     failures: int,
-    if_wanted: bool,
+    instead_of: Channel | None,
 ) -> bool:
     """Note that a channel is about to be asked for: its first message may come before the answer.
 
-    False if the calendar is not ours any more, or, `if_wanted`, if another worker has made one since we looked.
+    False if the calendar is not ours any more, or if another worker has seen to it since we looked: `instead_of`,
+    the channel that calls for another one, is not ours any more; or, without one, none is wanted.
     """
     parameters = {
         "calendar": calendar, "lease": lease, "id": channel, "token": token, "path": path, "now": now, "until": until,
-        "answer_by": answer_by, "failures": failures, "if_wanted": if_wanted,
+        "answer_by": answer_by, "failures": failures,
+        "instead_of": instead_of.id if instead_of else None, "held": instead_of.lease_token if instead_of else None,
     }  # fmt: skip
     return connection.execute(_OPEN, parameters).rowcount == 1
 
@@ -206,6 +214,17 @@ def claim(connection: Connection, *, limit: int, lease: uuid.UUID, length: timed
     return [Channel(**row) for row in rows.mappings()]
 
 
+_RENEW = sa.text("""
+    UPDATE notification_channel SET lease_until = clock_timestamp() + :length WHERE id = :id AND lease_token = :lease
+""")
+
+
+def renew(connection: Connection, channel: Channel, *, length: timedelta) -> bool:
+    """Hold on to a claim for another lease; False if another worker has it."""
+    parameters = {"id": channel.id, "lease": channel.lease_token, "length": length}
+    return connection.execute(_RENEW, parameters).rowcount == 1
+
+
 _POSTPONE = sa.text("""
     UPDATE notification_channel
     SET next_at = :next_at, failures = failures + :failed, code = COALESCE(:code, code),
@@ -229,9 +248,20 @@ _SUCCEEDED = sa.text("""
 """)
 
 
-def succeeded(connection: Connection, channel: Channel, *, stop_at: datetime) -> None:
-    """Another channel took its place; it is stopped a little later."""
-    connection.execute(_SUCCEEDED, {"id": channel.id, "lease": channel.lease_token, "stop_at": stop_at})
+def succeeded(connection: Connection, channel: Channel, *, stop_at: datetime) -> bool:
+    """Another channel took its place; it is stopped a little later. False if it is another worker's to replace."""
+    parameters = {"id": channel.id, "lease": channel.lease_token, "stop_at": stop_at}
+    return connection.execute(_SUCCEEDED, parameters).rowcount == 1
+
+
+_TOO_MANY = sa.text("""
+    UPDATE notification_channel SET state = 'stopping', next_at = :now WHERE id = :id AND state = 'live'
+""")
+
+
+def too_many(connection: Connection, channel: str, *, now: datetime) -> None:
+    """Another worker sees to its calendar's channel: this one is to be stopped."""
+    connection.execute(_TOO_MANY, {"id": channel, "now": now})
 
 
 _END = sa.text("""

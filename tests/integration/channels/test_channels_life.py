@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from calendar_pipeline.channels import run
+from calendar_pipeline.ingest.run import sync_many
 
 google = pytest.mark.parametrize("platform", ["google"])
 microsoft = pytest.mark.parametrize("platform", ["microsoft"])
@@ -286,6 +287,59 @@ def test_two_workers_that_see_the_same_calendar_make_one_channel(pushing: Any) -
     pushing.settle()
     assert pushing.states() == ["live"]
     assert len(pushing.sandbox.world.channels()) == 1
+
+
+@google
+@pytest.mark.parametrize("why", ["its life", "a refusal"])
+def test_a_worker_that_has_lost_the_channel_which_calls_for_another_makes_none(pushing: Any, why: str) -> None:
+    from dataclasses import replace
+
+    if why == "a refusal":
+        pushing.sandbox.add_fault("unavailable", endpoint="events.watch", times=1)
+        pushing.connect()
+        assert pushing.states() == ["refused"]
+    else:
+        pushing.connect()
+    pushing.clock.pass_by(days=6)
+    asked_for_the_time = []
+
+    def clock() -> Any:
+        """The second look comes when the channel is claimed and the calendar is not yet: just then its lease ends."""
+        asked_for_the_time.append(1)
+        if len(asked_for_the_time) == 2:
+            pushing.execute("UPDATE notification_channel SET lease_until = now() - interval '1 second'")
+            assert run.keep(pushing.channels) == 1
+        return pushing.clock()
+
+    run.keep(replace(pushing.channels, ingest=replace(pushing.channels.ingest, clock=clock)))
+    for _ in range(3):
+        pushing.keep(minutes=3)
+    assert pushing.states().count("live") == 1
+    assert len(pushing.sandbox.world.channels()) == 1
+
+
+@google
+def test_a_batch_that_outlasts_its_leases_leaves_one_channel_to_each_calendar(pushing: Any, follow: Any) -> None:
+    """The first channel is taken over while its successor is asked for, the second one before its turn came."""
+    follow([pushing.sandbox.world.create_calendar(account="bob@example.com", provider="google")])
+    every = [row["id"] for row in pushing.rows("SELECT id FROM calendar")]
+    assert all(outcome.status == "synced" for outcome in sync_many(pushing.channels.ingest, every, threads=1))
+    assert pushing.keep() == 2
+    pushing.clock.pass_by(days=6)
+    asked = []
+
+    def meanwhile() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            pushing.execute("UPDATE notification_channel SET lease_until = now() - interval '1 second'")
+            assert run.keep(pushing.channels) == 2
+
+    run.keep(pushing.crashing("asked", meanwhile))
+    assert len(asked) == 1, "the second one was not ours any more"
+    for _ in range(3):
+        pushing.keep(minutes=3)
+    assert pushing.states().count("live") == 2
+    assert len(pushing.sandbox.world.channels()) == 2
 
 
 @google
