@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from asyncio import sleep
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -86,7 +87,7 @@ def mounted(world: W, mount: str, answer: Callable[[W, Call], Reply]) -> Any:
             world.saw(Seen(world.now(), method, call.path, keys, reply.endpoint, reply.status, len(reply.body)))
         try:
             if reply.delay_s:
-                await asyncio.sleep(reply.delay_s)
+                await sleep(reply.delay_s)
             await _write(reply, cast("dict[str, Any]", scope), send)
         finally:
             with world.lock:
@@ -127,9 +128,9 @@ async def _write(reply: Reply, scope: dict[str, Any], send: Send) -> None:
     if cut >= 0:
         await send({"type": "http.response.start", "status": reply.status, "headers": raw})
         await send({"type": "http.response.body", "body": reply.body[:cut], "more_body": True})
-        await asyncio.sleep(0.02)  # so that the first half leaves before the reset
+        await sleep(0.02)  # so that the first half leaves before the reset
     _reset(scope)
-    await asyncio.sleep(0.02)  # so that the server has noticed before it looks for the rest of our answer
+    await sleep(0.02)  # so that the server has noticed before it looks for the rest of our answer
 
 
 def _reset(scope: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,6 +59,7 @@ def api(environment: dict[str, str], db: Database, tmp_path: Path) -> Iterator[h
             assert process.poll() is None, log.read_text()
             line = next((line for line in log.read_text().splitlines() if "running on http" in line), None)
             url = line.split("running on ")[1].split()[0] if line else None
+            time.sleep(0.05)
         headers = {"Authorization": f"Token {key}"}
         with httpx.Client(base_url=f"{url}/api/v1", headers=headers, trust_env=False, timeout=60) as client:
             yield client

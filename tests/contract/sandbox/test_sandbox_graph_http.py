@@ -1,5 +1,6 @@
 """Graph's stand-in over HTTP: calendars, views, delta rounds, events, and what goes wrong."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -588,8 +589,17 @@ def test_a_mailbox_fails_a_few_times_and_is_well_again(graph: Graph, sandbox: Ru
     assert refused(told[0])[1] == "MailboxNotEnabledForRESTAPI"
 
 
-def test_no_more_than_four_requests_at_once_in_a_mailbox(graph: Graph, sandbox: Running) -> None:
-    sandbox.add_fault("slow", endpoint="calendarView", seconds=1.5, times=4)
+def test_no_more_than_four_requests_at_once_in_a_mailbox(
+    graph: Graph, sandbox: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+
+    async def until_told(_seconds: float) -> None:
+        while not answer.is_set():
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("sandbox.wire.sleep", until_told)
+    sandbox.add_fault("slow", endpoint="calendarView", times=4)
     other = sandbox.create_calendar(account="b@contoso.example", provider="microsoft")
     statuses: list[int] = []
     threads = [
@@ -599,12 +609,14 @@ def test_no_more_than_four_requests_at_once_in_a_mailbox(graph: Graph, sandbox: 
     for thread in threads:
         thread.start()
     while sum(sandbox.world.in_flight.values()) < 4:
+        assert statuses == []
         threads[0].join(0.01)
     reply = graph.raw("me")
     assert (*refused(reply), reply.headers["retry-after"]) == (429, "ApplicationThrottled", "10")
     graph.signed_in = other.account
     assert graph.raw("me").status == 200
     graph.signed_in = ME
+    answer.set()
     for thread in threads:
         thread.join()
     assert (statuses, graph.raw("me").status) == ([200] * 4, 200)
