@@ -138,14 +138,20 @@ def test_unversioned_paths_are_routes() -> None:
 def test_every_decision_is_numbered_once() -> None:
     names = [page.name for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
     assert [name[:4] for name in names] == [f"{number:04d}" for number in range(1, len(names) + 1)]
+    first, *others = names
+    titles = {name: TEXTS[f"docs/decisions/{name}"].partition("\n")[0].partition(". ")[2] for name in others}
+    listed = re.findall(r"(?m)^\| \[\d{4}\]\(([^)]+)\) \| (.+) \|$", TEXTS[f"docs/decisions/{first}"])
+    assert listed == list(titles.items())
 
 
-@pytest.mark.parametrize("extra", ["dependencies", "dev", "build"])
+@pytest.mark.parametrize("extra", ["dependencies", "dev", "build", "kubernetes", "client"])
 def test_every_dependency_has_its_reason(extra: str) -> None:
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] if extra == "dependencies" else project["optional-dependencies"][extra]
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = told["project"]
+    groups = project["optional-dependencies"] | told["dependency-groups"] | {"dependencies": project["dependencies"]}
+    wanted = groups[extra]
     rows = re.findall(r"(?m)^\| ([a-z0-9, -]+) \|", TEXTS["docs/decisions/0002-dependencies.md"])
     explained = {name for row in rows for name in row.split(", ")}
     assert {re.split(r"[\[<>=]", one)[0] for one in wanted} <= explained
