@@ -1,4 +1,4 @@
-"""All that can be set, from the environment or a ``.env`` file. Nothing else reads the environment.
+"""All that can be set, from the environment or a ``.env`` file. Nothing else of the pipeline reads the environment.
 
 ``.env.example`` lists every setting with its default; a test compares the two.
 """

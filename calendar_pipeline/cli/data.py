@@ -94,7 +94,7 @@ def export(
     project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
     form: Annotated[str, typer.Option("--format", help="parquet is the only one.")] = "parquet",
 ) -> None:
-    """Write the record as Parquet, a file for each project and month; only what is not what it was."""
+    """Write the record as Parquet, a file for each project and month; only what changed since the last export."""
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.export import relation as relations

@@ -25,7 +25,7 @@ class Entry:
     """Where its rows stand."""
     guide: str
     """The chapter that explains it."""
-    alarms: str = "docs/operate/runbook.md#dagster"
+    alarms: str = "docs/operate/runbook.md#red-and-yellow-checks"
     """What to do when a check of it is red."""
     api: str | None = None
     """The path at which applications read the same."""
@@ -37,14 +37,12 @@ CATALOGUE: Mapping[str, Entry] = {
         columns=explained.table(schema.event_history, *schema.EVENT_FIELDS),
         relation="calendar_event",
         guide="docs/architecture.md#what-is-read",
-        alarms="docs/operate/runbook.md#calendars",
         api="/api/v1/calendar_events",
     ),
     "event_history": Entry(
         columns=explained.table(schema.event_history),
         relation="event_history",
         guide="docs/analyse.md#event_history",
-        alarms="docs/operate/runbook.md#calendars",
         api="/api/v1/event_changes",
         owner=ANALYSTS,
     ),
@@ -52,7 +50,6 @@ CATALOGUE: Mapping[str, Entry] = {
         columns=explained.table(schema.sync_run),
         relation="sync_run",
         guide="docs/operate.md#dagster",
-        alarms="docs/operate/runbook.md#calendars",
     ),
     "notification_channels": Entry(
         columns=explained.table(schema.notification_channel),
@@ -100,7 +97,7 @@ def _described(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
     }
     if entry.api:
         links["api"] = dg.MetadataValue.url(f"{settings.public_url}{entry.api}")
-        links["api_reference"] = dg.MetadataValue.url(f"{settings.public_url}/api/v1/docs")
+        links["api_reference"] = dg.MetadataValue.url(f"{settings.public_url}/docs")
     return spec.replace_attributes(
         owners=[entry.owner],
         metadata={

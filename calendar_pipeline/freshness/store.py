@@ -9,9 +9,6 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-LEGS = ("pushed", "visible", "webhook")
-"""Until the notification came, the change could be read, and an endpoint had taken the webhook."""
-
 _MEASURED = sa.text("""
     WITH leg AS (
         SELECT c.platform, 'pushed' AS leg, r.pushed_at - r.changed_at AS took

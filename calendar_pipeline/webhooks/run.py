@@ -107,11 +107,6 @@ def deliver(
     return asyncio.run(_deliver(dispatch, limit=limit, linger=linger, stop=stop or threading.Event()))
 
 
-def deliver_due(dispatch: Dispatch, *, limit: int) -> int:
-    """Deliver what is due now, up to `limit`; returns how many requests were made (0: nothing was due)."""
-    return deliver(dispatch, limit=limit).attempts
-
-
 async def _deliver(dispatch: Dispatch, *, limit: int | None, linger: timedelta, stop: threading.Event) -> Done:
     client = Client(dispatch.policy, dispatch.limits, dispatch.tls, dispatch.resolve, dispatch.clock)
     async with client:

@@ -26,8 +26,6 @@ class Switches(msgspec.Struct, forbid_unknown_fields=True):
     """A delta round tells some entries twice, an older version first."""
     replay: bool = False
     """A delta round tells what the round before it told once more."""
-    out_of_window_removed: bool = True
-    """A change outside the delta's frozen window comes as @removed."""
     removed_reason: Literal["deleted", "changed"] = "deleted"
     """What a tombstone says."""
     delta_token_max_age_s: float | None = None

@@ -3,12 +3,14 @@
 import ast
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
 from dagster._core.storage.defs_state.base import DefsStateStorage
 
 from api.openapi import document
+from api.routes import reference
 from calendar_pipeline.db.schema import metadata
 from calendar_pipeline.definitions import defs as load
 from calendar_pipeline.defs import assets, picture
@@ -60,6 +62,8 @@ def test_links_into_the_api_are_paths_that_it_has(repository: dg.RepositoryDefin
     paths = {link.value.partition("/api/v1")[2] for link in found if link}
     assert paths
     assert paths <= set(document(Settings(_env_file=None), version="0", base="")["paths"])
+    page = {graph.get(key).metadata.get("api_reference") for key in graph.get_all_asset_keys()} - {None}
+    assert {urlsplit(link.value).path for link in page} == {reference.PATH}
 
 
 def test_every_job_schedule_and_sensor_says_what_it_does(repository: dg.RepositoryDefinition) -> None:
@@ -69,6 +73,14 @@ def test_every_job_schedule_and_sensor_says_what_it_does(repository: dg.Reposito
     assert {"sync", "verify", "resync", "reconcile", "proof", "retention", "rotate_keys", "purge"} <= {
         job.name for job in jobs
     }
+
+
+def test_the_guide_names_all_that_the_ui_shows(repository: dg.RepositoryDefinition) -> None:
+    names = {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()}
+    names |= {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
+    names |= {one.name for one in (*repository.schedule_defs, *repository.sensor_defs)}
+    guide = (ROOT / "docs" / "operate.md").read_text()
+    assert sorted(name for name in names if f"`{name}`" not in guide) == []
 
 
 def test_work_that_keeps_a_core_busy_has_a_pool(repository: dg.RepositoryDefinition) -> None:

@@ -56,6 +56,13 @@ def test_the_compose_file_mounts_files_that_are_there() -> None:
             assert not source.startswith(".") or (DEPLOY / source).is_file(), mount
 
 
+def test_whatever_else_is_set_beside_the_compose_file_reaches_every_part_of_ours() -> None:
+    parts = {name: one for name, one in compose()["services"].items() if one.get("image") == "calendar-pipeline"}
+    assert {"api", "migrate"} <= set(parts)
+    for name, part in parts.items():
+        assert part["env_file"] == [{"path": ".env", "required": False}], name
+
+
 @pytest.mark.parametrize(
     ("where", "names"),
     [

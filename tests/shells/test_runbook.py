@@ -14,4 +14,4 @@ def test_every_asset_check_has_its_row() -> None:
     told = re.findall(r"(?m)^\| `([^`]+)` \| .{20,} \| .{20,} \|$", section)
     assert len(told) == len(set(told)) == len(re.findall(r"(?m)^\| `", section))
     checks = {key.name for key in load().get_repository_def().asset_graph.asset_check_keys}
-    assert checks <= set(told)
+    assert checks == set(told)

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from calendar_pipeline.ingest import plan
 from calendar_pipeline.providers.port import Credentials, Meter
 
-OTHER_SCOPE = "openid https://www.googleapis.com/auth/userinfo.email"
-
 
 @pytest.fixture
 def synced(bench: Any) -> Any:

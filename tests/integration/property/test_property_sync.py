@@ -461,7 +461,6 @@ class MicrosoftMachine(SyncMachine):
                 "empty_first_page": empty_first,
                 "duplicates": noise,
                 "replay": noise,
-                "out_of_window_removed": noise,
                 "removed_reason": reason,
                 "expired_status": status,
                 "gone_location": noise,

@@ -142,6 +142,7 @@ def test_pictures_are_made_by_browser_tests_and_shown() -> None:
         assert (DOCS / "images" / name).is_file()
         made = re.sub(r"(-(light|dark))?\.png$", "", name)
         assert f'"{made}"' in tests, name
+    assert shown == {path.name for path in (DOCS / "images").glob("*.png")}
 
 
 def test_the_site_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
