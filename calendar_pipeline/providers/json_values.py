@@ -1,6 +1,7 @@
-"""Reading a provider's JSON without trusting its shape. Pure."""
+"""Reading a provider's JSON without trusting its shape, and telling it an instant. Pure."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import cast
 
 Json = Mapping[str, object]
@@ -27,3 +28,8 @@ def objects(raw: Json, key: str) -> list[Json]:
     value = raw.get(key)
     entries = cast("list[object]", value) if isinstance(value, list) else []
     return [cast("Json", entry) for entry in entries if isinstance(entry, dict)]
+
+
+def rfc3339(at: datetime) -> str:
+    """An aware instant in UTC, to the second, as both providers take it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

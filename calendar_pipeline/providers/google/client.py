@@ -4,7 +4,7 @@ Retries belong to the schedule, not to a sleeping thread.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
@@ -12,7 +12,7 @@ from calendar_pipeline.event import Awkward, Event, Item, Platform, Tombstone
 from calendar_pipeline.providers import missing as absent
 from calendar_pipeline.providers import pages
 from calendar_pipeline.providers.google import classify, oauth, parse, service
-from calendar_pipeline.providers.json_values import Json, objects, text
+from calendar_pipeline.providers.json_values import Json, objects, rfc3339, text
 from calendar_pipeline.providers.pages import Page
 from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, Meter, News, Window
 from calendar_pipeline.providers.transport import Transport
@@ -101,7 +101,7 @@ class GoogleCalendar:
 
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> tuple[list[Item], Json]:
         """All events of the window, and the last page, which holds the new sync token."""
-        asked: dict[str, object] = {"timeMin": _rfc3339(window.start), "timeMax": _rfc3339(window.end)}
+        asked: dict[str, object] = {"timeMin": rfc3339(window.start), "timeMax": rfc3339(window.end)}
 
         def read(at: str | None) -> Page:
             more = {} if at is None else {"pageToken": at}
@@ -228,7 +228,3 @@ def _cursor(page: Json, window: Window | None) -> Cursor:
         time_zone=zone if isinstance(zone, str) else None,
         window=window,
     )
-
-
-def _rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ The delta link's window is frozen, so the listing keeps to that window until the
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 from urllib.parse import quote, urlencode
 
@@ -16,7 +16,7 @@ from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpire
 from calendar_pipeline.event import Item, Platform
 from calendar_pipeline.providers import missing as absent
 from calendar_pipeline.providers import pages
-from calendar_pipeline.providers.json_values import Json, objects, text
+from calendar_pipeline.providers.json_values import Json, objects, rfc3339, text
 from calendar_pipeline.providers.microsoft import classify, parse
 from calendar_pipeline.providers.microsoft.oauth import Entra
 from calendar_pipeline.providers.pages import Page
@@ -235,8 +235,4 @@ class MicrosoftCalendar:
 
 
 def _bounds(window: Window) -> Mapping[str, str]:
-    return {"startDateTime": _stamp(window.start), "endDateTime": _stamp(window.end)}
-
-
-def _stamp(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"startDateTime": rfc3339(window.start), "endDateTime": rfc3339(window.end)}

@@ -21,7 +21,7 @@ from calendar_pipeline.errors import (
     TryLater,
 )
 from calendar_pipeline.event import Platform
-from calendar_pipeline.providers.json_values import Json, objects, text
+from calendar_pipeline.providers.json_values import Json, objects, rfc3339, text
 from calendar_pipeline.providers.microsoft import classify
 from calendar_pipeline.providers.port import Grant, Meter
 from calendar_pipeline.providers.push import Ask, Watch
@@ -61,7 +61,7 @@ class MicrosoftPush:
             "notificationUrl": ask.address,
             "lifecycleNotificationUrl": ask.address,
             "resource": resource,
-            "expirationDateTime": _stamp(ask.until),
+            "expirationDateTime": rfc3339(ask.until),
             "clientState": ask.token,
         }
         answer = self._send("POST", "/subscriptions", grant, meter, body)
@@ -74,7 +74,7 @@ class MicrosoftPush:
 
     def renew(self, grant: Grant, watch: Watch, *, until: datetime, meter: Meter) -> Watch:
         """`PATCH /subscriptions/{id}`."""
-        answer = self._send("PATCH", _path(watch), grant, meter, {"expirationDateTime": _stamp(until)})
+        answer = self._send("PATCH", _path(watch), grant, meter, {"expirationDateTime": rfc3339(until)})
         if answer.status == 404:
             raise ChannelGone("subscription_gone")
         if answer.status != 200:
@@ -157,7 +157,3 @@ def _path(watch: Watch) -> str:
     if watch.remote_id is None:
         raise ChannelGone("subscription_unknown")
     return f"/subscriptions/{quote(watch.remote_id, safe='')}"
-
-
-def _stamp(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
