@@ -98,9 +98,18 @@ class Refused:
 
 
 class _Stop(Exception):
-    def __init__(self, trouble: Trouble, *, account: Account | None = None, expected: Account | None = None) -> None:
+    def __init__(
+        self,
+        trouble: Trouble,
+        *,
+        code: str | None = None,
+        account: Account | None = None,
+        expected: Account | None = None,
+    ) -> None:
         super().__init__(trouble)
         self.trouble: Trouble = trouble
+        self.code = code
+        """The provider's machine code, which is the operator's to see."""
         self.account = account
         self.expected = expected
 
@@ -334,8 +343,9 @@ class Connector:
 
     def _refused(self, flow: Flow, stop: _Stop, *, request_id: str) -> Refused:
         again = None
+        what = f"refused: {stop.trouble}" + (f" ({stop.code})" if stop.code else "")
         with self._db.begin() as conn:
-            self._note(conn, flow, f"refused: {stop.trouble}", subject=flow.request.calendar_id, request_id=request_id)
+            self._note(conn, flow, what, subject=flow.request.calendar_id, request_id=request_id)
             if stop.trouble in FINAL:
                 store.end(conn, flow.id)
             else:
@@ -356,17 +366,18 @@ class Connector:
         )
 
     def _stopped(self, flow: Flow, error: ProviderError) -> _Stop:
-        """What a provider's refusal means for the person; operators find its machine code in the log."""
-        log.warning("connect with %s for %s: %s", flow.request.platform, flow.project_id, type(error).__name__)
+        """What a provider's refusal means for the person; operators find its machine code in both logs."""
+        kind = type(error).__name__
+        log.warning("connect with %s for %s: %s (%s)", flow.request.platform, flow.project_id, kind, error.code)
         match error:
             case TryLater():
-                return _Stop("provider_busy")
+                return _Stop("provider_busy", code=error.code)
             case OperatorMustAct():
-                return _Stop("operator")
+                return _Stop("operator", code=error.code)
             case AccessRevoked():
-                return _Stop("provider_refused")
+                return _Stop("provider_refused", code=error.code)
             case _:
-                return _Stop("operator")
+                return _Stop("operator", code=error.code)
 
     def _application(self, flow: Flow, *, secret: str) -> Application:
         return Application(
@@ -380,7 +391,7 @@ class Connector:
             return self._keyring.open(sealed, place)
         except CredentialUnreadable as error:
             log.error("connect: %s", error)  # noqa: TRY400 - names table, column and key, and is no bug to trace
-            raise _Stop("operator") from None
+            raise _Stop("operator", code="credential_unreadable") from None
 
     def _token(self, flow: str) -> str:
         return plan.token(flow, self._random_bytes(32))

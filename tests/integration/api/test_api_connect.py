@@ -431,22 +431,35 @@ def test_what_a_provider_or_a_query_says_is_never_shown(person: Person, link: Li
 @both
 @pytest.mark.parametrize(("trouble", "says"), [("down", "does not answer"), ("wrong secret", "support")])
 def test_a_provider_in_trouble_connects_nothing_and_says_what_to_do(
-    person: Person, link: Link, sandbox: Running, trouble: str, says: str
+    person: Person,
+    link: Link,
+    sandbox: Running,
+    db: Database,
+    tenant: Any,
+    caplog: pytest.LogCaptureFixture,
+    trouble: str,
+    says: str,
 ) -> None:
-    fault = {
-        ("google", "down"): "unavailable",
-        ("google", "wrong secret"): "invalid_client",
-        ("microsoft", "down"): "aadsts90033",
-        ("microsoft", "wrong secret"): "aadsts7000215",
-    }
+    """To the person; the operator is told the provider's machine code."""
+    fault, code = {
+        ("google", "down"): ("unavailable", "token_http_503"),
+        ("google", "wrong secret"): ("invalid_client", "invalid_client"),
+        ("microsoft", "down"): ("aadsts90033", "token_http_503"),
+        ("microsoft", "wrong secret"): ("aadsts7000215", "invalid_client:AADSTS7000215"),
+    }[person.at.platform, trouble]
     callback = person.consent(person.visit(link()).headers["location"])
-    sandbox.add_fault(fault[person.at.platform, trouble], endpoint="token")
+    sandbox.add_fault(fault, endpoint="token")
     try:
         page = person.visit(callback)
     finally:
         sandbox.clear_faults()
     assert page.status_code == 503
     assert says in page.text
+    assert code not in page.text
+    [entry] = entries(db, tenant.id)
+    assert entry[0].endswith(f" ({code})")
+    [warned] = [one.getMessage() for one in caplog.records if one.name == "calendar_pipeline.connect.run"]
+    assert warned.endswith(f" ({code})")
 
 
 # -- what holds for every answer
