@@ -126,6 +126,8 @@ class Recall:
     """Take the bot back from the runner; `because` of what. Then it is planned anew."""
 
     because: Literal["moved", "link_changed", "link_removed", "cancelled", "declined", "unwanted"]
+    until: datetime
+    """The end of the meeting it was sent to. If the runner does not answer by then, the bot counts as given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,22 +303,23 @@ def _by_time(bot: Planned, phase: Literal["scheduled", "staged"], *, policy: Pol
 
 def _recall(bot: Planned, stands: Standing, event: Followed | None, *, policy: Policy, now: datetime) -> Recall | None:
     """Why the runner should give a bot back; None if it should not. It is replaced once at most."""
+    end = until(bot, policy=policy)
     match stands:
         case "free" | "unconnected":
             return None
         case "cancelled" | "declined" | "unwanted":
-            return Recall(stands)
+            return Recall(stands, end)
         case "standing":
             assert event is not None
             if bot.launch > 1:
                 return None
             if event.starts_at != bot.follows_start and event.starts_at > now + policy.lead:
-                return Recall("moved")
+                return Recall("moved", end)
             if event.link == bot.follows_link:
                 return None
             if event.link is not None:
-                return Recall("link_changed")
-            return Recall("link_removed") if bot.phase == "sent" else None
+                return Recall("link_changed", end)
+            return Recall("link_removed", end) if bot.phase == "sent" else None
         case _:
             assert_never(stands)
 

@@ -53,10 +53,17 @@ class Claimed:
 _CLAIMED = ", ".join(f"bot.{name}" for name in Claimed.__dataclass_fields__)
 
 _CLAIM = sa.text(f"""
-    WITH due AS (
+    WITH fresh AS (
         SELECT id FROM bot
-        WHERE due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp())
+        WHERE due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp()) AND attempts = 0
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), again AS (
+        SELECT id FROM bot
+        WHERE due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp()) AND attempts > 0
+          AND NOT EXISTS (SELECT FROM fresh)
+        ORDER BY due_at LIMIT :again FOR UPDATE SKIP LOCKED
+    ), due AS (
+        SELECT id FROM fresh UNION ALL SELECT id FROM again
     )
     UPDATE bot SET lease_token = :lease, lease_until = clock_timestamp() + :length
     FROM due WHERE bot.id = due.id
@@ -64,9 +71,15 @@ _CLAIM = sa.text(f"""
 """)
 
 
-def claim(connection: Connection, *, lease: uuid.UUID, length: timedelta, now: datetime, limit: int) -> list[Claimed]:
-    """Claim bots that are due and that nobody else holds, the longest due first."""
-    rows = connection.execute(_CLAIM, {"lease": lease, "length": length, "now": now, "limit": limit})
+def claim(
+    connection: Connection, *, lease: uuid.UUID, length: timedelta, now: datetime, limit: int, again: int
+) -> list[Claimed]:
+    """Claim bots that are due and that nobody else holds, the longest due first.
+
+    Where there is none else, up to `again` are claimed of those that the runner was asked about in vain.
+    """
+    values = {"lease": lease, "length": length, "now": now, "limit": limit, "again": min(again, limit)}
+    rows = connection.execute(_CLAIM, values)
     return [Claimed(**row) for row in rows.mappings()]
 
 
@@ -334,7 +347,10 @@ _RECALLED = sa.text("""
 
 
 def recalled(connection: Connection, bots: Sequence[str], *, lease: uuid.UUID, now: datetime) -> set[str]:
-    """Note that the runner has given these bots back: they are scheduled again, and planned at once."""
+    """Note that the runner has given these bots back: they are scheduled again, and planned at once.
+
+    Of a meeting that is over they count as given back if the runner does not say so.
+    """
     return set(connection.execute(_RECALLED, {"bots": list(bots), "lease": lease, "now": now}).scalars())
 
 

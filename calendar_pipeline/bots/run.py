@@ -36,6 +36,14 @@ NEWS = 2000
 
 PROJECTS = 1000
 
+AGAIN = 4
+"""Bots for each thread that are claimed at once of those that the runner was asked about in vain."""
+
+ROUND = 5.0
+"""Seconds after which nothing more is begun, so that what has changed meanwhile is followed."""
+
+NOT_ASKED = Down("not_asked_in_time")
+
 POLL = 0.5
 """Seconds between two looks while lingering."""
 
@@ -99,12 +107,16 @@ class Worked:
         return self.news + self.looked_at
 
 
-def work(bots: Bots, *, limit: int = CHUNK) -> Worked:
-    """Follow what changed and do what is due, up to about `limit` bots."""
+def work(bots: Bots, *, limit: int = CHUNK, timer: Callable[[], float] = time.monotonic) -> Worked:
+    """Follow what changed and do what is due, up to about `limit` bots.
+
+    Whatever the runner was asked in vain is asked again last, and little of it at once: it holds up nothing else for
+    longer than the runner keeps us waiting.
+    """
     worked = Worked()
     follow(bots, worked)
-    left = limit
-    while left > 0:
+    left, began = limit, timer()
+    while left > 0 and timer() - began < ROUND:
         done = due(bots, worked, limit=min(left, CHUNK))
         if done == 0:
             break
@@ -146,7 +158,9 @@ def due(bots: Bots, worked: Worked, *, limit: int) -> int:
     """Plan bots that are due, write the plans, and ask the runner for what they say; returns how many."""
     lease, now = new_lease(), bots.clock()
     with bots.db.single() as connection:
-        claimed = queue.claim(connection, lease=lease, length=bots.lease, now=now, limit=limit)
+        claimed = queue.claim(
+            connection, lease=lease, length=bots.lease, now=now, limit=limit, again=bots.threads * AGAIN
+        )
     if not claimed:
         return 0
     bots.crash("claimed")
@@ -207,7 +221,9 @@ def _plan_all(bots: Bots, claimed: Sequence[Claimed], *, now: datetime) -> list[
 
 def _launch(bots: Bots, launches: Sequence[Step], worked: Worked, *, lease: uuid.UUID) -> None:
     """Hand bots to the runner and write down what it said, all in one transaction."""
-    answers = _ask(bots, launches, bots.runner.launch)
+    is_again = any(one.attempts > 1 for one in launches)
+    longest = ROUND if is_again else bots.lease.total_seconds() / 2
+    answers = _ask(bots, launches, bots.runner.launch, longest)
     bots.crash("answered")
     now = bots.clock()
     taken: dict[str, tuple[int, str | None]] = {}
@@ -245,7 +261,7 @@ def _launch(bots: Bots, launches: Sequence[Step], worked: Worked, *, lease: uuid
 
 def _recall(bots: Bots, recalls: Sequence[Step], worked: Worked, *, lease: uuid.UUID) -> None:
     """Take bots back from the runner, and have those that it gave back planned anew."""
-    answers = _ask(bots, recalls, bots.runner.recall)
+    answers = _ask(bots, recalls, bots.runner.recall, ROUND)
     bots.crash("answered")
     now = bots.clock()
     back: dict[str, Note] = {}
@@ -264,8 +280,10 @@ def _recall(bots: Bots, recalls: Sequence[Step], worked: Worked, *, lease: uuid.
                     kept[bot.id] = (bot.asked, None)
                 else:
                     waits[bot.id] = (bot.asked, None)
+            case Down() if answer is not NOT_ASKED and _is_past_recall(one, now):
+                back[bot.id] = steps.recall_given_up(one, answer.code)
             case Down():
-                waits[bot.id] = (bot.asked, now + plan.backoff(one.attempts + 1))
+                waits[bot.id] = (bot.asked, now + plan.backoff(one.attempts))
                 why = f"the runner does not answer: {answer.code}"
                 notes.append((bot.id, steps.note(one, "not recalled", why)))
             case _:
@@ -283,17 +301,23 @@ def _recall(bots: Bots, recalls: Sequence[Step], worked: Worked, *, lease: uuid.
     worked.decisions.update(note.decision for _, note in notes)
 
 
-def _ask(bots: Bots, wanted: Sequence[Step], ask: Callable[[Order], Answer]) -> list[tuple[Step, Answer | Down]]:
-    """What the runner says to each, asked by threads, as long as half the lease lasts."""
+def _is_past_recall(one: Step, now: datetime) -> bool:
+    return isinstance(one.last, plan.Recall) and now >= one.last.until
+
+
+def _ask(
+    bots: Bots, wanted: Sequence[Step], ask: Callable[[Order], Answer], longest: float
+) -> list[tuple[Step, Answer | Down]]:
+    """What the runner says to each, asked by threads. After `longest` seconds no more are asked."""
     with bots.db.single() as connection:
         rows = {row.id: row for row in queue.orders(connection, [one.bot.id for one in wanted])}
-    deadline = time.monotonic() + bots.lease.total_seconds() / 2
+    deadline = time.monotonic() + min(longest, bots.lease.total_seconds() / 2)
 
     def one_answer(one: Step) -> tuple[Step, Answer | Down]:
         if (row := rows.get(one.bot.id)) is None:
             return one, Down("gone")
         if time.monotonic() > deadline:
-            return one, Down("not_asked_in_time")
+            return one, NOT_ASKED
         try:
             settings = store.opened(bots.keyring, row.settings, row.id, row.project_id)
         except CredentialUnreadable:

@@ -29,7 +29,7 @@ class Step:
 
     @property
     def attempts(self) -> int:
-        """How often the runner was asked, this time included."""
+        """How often in a row the runner was asked, this time included."""
         return self.bot.attempts + 1
 
 
@@ -124,10 +124,12 @@ def _apply(values: dict[str, Any], decision: Decision, *, now: datetime) -> None
             values |= {"state": "scheduled"}
         case plan.Launch():
             values |= {"sent_at": now, "attempts": values["attempts"] + 1}
+        case plan.Recall():
+            values |= {"attempts": values["attempts"] + 1}
         case plan.Expire():
             values |= {"state": "fatal_error"}
-        case plan.Nothing() | plan.Recall():
-            pass
+        case plan.Nothing():
+            values |= {"attempts": 0}  # whatever the runner was asked in vain is not wanted any more
         case _:
             assert_never(decision)
 
@@ -171,6 +173,12 @@ def note(one: Step, decision: str, reason: str) -> Note:
 def recalled(one: Step) -> Note:
     """The line that says why the runner gave the bot back."""
     line = _note(one.event, "recalled", words.reason(one.last, one.event, one.bot.unwanted_because))
+    return replace(line, old_state=one.row.values["state"], new_state="scheduled")  # pyright: ignore[reportArgumentType]
+
+
+def recall_given_up(one: Step, code: str) -> Note:
+    """The line that says that the bot counts as given back, since its meeting is over."""
+    line = _note(one.event, "recall given up", f"the meeting is over, and the runner does not answer: {code}")
     return replace(line, old_state=one.row.values["state"], new_state="scheduled")  # pyright: ignore[reportArgumentType]
 
 

@@ -120,6 +120,77 @@ def test_a_bot_that_the_runner_keeps_is_left_where_it_is(site) -> None:
     assert site.decisions(bot)[-1] == "not recalled"
 
 
+def test_a_runner_that_does_not_answer_is_asked_for_a_bot_ever_more_seldom_until_the_meeting_ends(site) -> None:
+    """Its key had been exchanged, and it was asked every four seconds for ever."""
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.keep = lambda _: Down("http_401")
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.settle()
+    for _ in range(10):
+        site.clock.pass_by(seconds=2)
+        site.work()
+    assert len(site.runner.recalled) == 4, "at once, after 2, 4 and 8 seconds"
+    for _ in range(60):
+        site.clock.pass_by(minutes=1)
+        site.work()
+    asked = len(site.runner.recalled)
+    assert 30 < asked < 40
+    assert (site.shown(bot), site.row(bot).due_at, site.row(bot).handed_at) == (None, None, None)
+    assert site.decisions(bot)[-3:] == ["not recalled", "recall given up", "cancelled"]
+    assert site.reasons(bot)[-2] == "the meeting is over, and the runner does not answer: http_401"
+    site.clock.pass_by(hours=5)
+    site.work()
+    assert len(site.runner.recalled) == asked
+    site.sandbox.restore_event(site.provider_id, event)
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=8))
+    site.settle()
+    assert site.shown(bot).state == "scheduled", "the event came back, and so did its bot"
+
+
+def test_a_bot_that_could_not_be_recalled_goes_to_its_events_new_time(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.keep = lambda _: Down("timeout")
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+    site.settle()
+    site.clock.pass_by(minutes=31)
+    site.work()
+    assert (site.shown(bot).state, site.shown(bot).join_at) == (
+        "scheduled",
+        site.clock() + timedelta(hours=2.5, minutes=-1),
+    )
+    site.clock.pass_by(hours=2.5)
+    site.work()
+    assert f"{bot}.2" in site.runner.running
+
+
+def test_bots_that_cannot_be_recalled_hold_up_no_launch(site) -> None:
+    event = site.event()
+    bots = [site.bot(event) for _ in range(40)]
+    site.clock.pass_by(hours=2)
+    site.work()
+    site.runner.keep = lambda _: Down("timeout")
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.settle()
+    site.clock.pass_by(minutes=10)
+    site.lone_bot(None)
+    passed, launched = [], []
+
+    def slowly(_) -> Down:
+        passed.append(run.ROUND)
+        launched.append(len(site.runner.asked) - len(bots))
+        return Down("timeout")
+
+    site.runner.keep = slowly
+    run.work(site.bots, limit=39, timer=lambda: sum(passed))
+    assert launched == [1] * site.bots.threads * run.AGAIN, "launches first, and a round ends when its time is over"
+
+
 def test_a_runner_that_is_down_is_asked_until_the_meeting_ends(site) -> None:
     subscribe(site)
     bot = site.bot(site.event())
