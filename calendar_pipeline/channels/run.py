@@ -323,7 +323,7 @@ def _with_grant(channels: Channels, claimed: Claim, act: Callable[[Grant, Meter]
     """`act` with the calendar's access token; one that is refused before its time is replaced once."""
     ingest, now = channels.ingest, channels.clock()
     meter = _meter(channels, claimed.client, claimed.account or claimed.id)
-    if (pause := ingest.guard.paused(claimed.client, now=now)) is not None:
+    if (pause := grants.paused(ingest, claimed, now=now)) is not None:
         raise TryLater(pause.code, retry_after=pause.until - now)
     provider = ingest.providers.get(claimed.platform)
     if provider is None:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeVar
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import LeaseLost, TokenRefused
 from calendar_pipeline.ingest import clients, store
-from calendar_pipeline.ingest.guard import Guard
+from calendar_pipeline.ingest.guard import Guard, Pause
 from calendar_pipeline.ingest.store import Claim
 from calendar_pipeline.providers.port import CalendarProvider, Credentials, Grant, Meter, is_fresh
 from calendar_pipeline.secrets.keyring import KeyRing, Place
@@ -72,6 +72,13 @@ def with_grant(
         return act(grant, claimed), "fresh"
 
 
+def paused(needs: Needs, claimed: Claim, *, now: datetime) -> Pause | None:
+    """The pause of its client that holds the calendar now, as far as this process knows."""
+    return needs.guard.paused(
+        claimed.client, project=claimed.project_id, credentials_at=claimed.credentials_at, now=now
+    )
+
+
 def _place(claimed: Claim, column: str) -> Place:
     return Place(table="calendar", column=column, row=claimed.id, project=claimed.project_id)
 
@@ -110,8 +117,8 @@ def _fresh(
             refresh_token=sealed,
             account=grant.account or _nameless(refresh_token),
         )
-        if kept and needs.guard.grant_is_news(claimed.client, now=now):
-            clients.granted(connection, claimed.platform, claimed.client_id, now=now)
+        if kept and needs.guard.grant_is_news(claimed.client, project=claimed.project_id, now=now):
+            clients.granted(connection, claimed, now=now)
     if not kept:
         raise LeaseLost
     needs.crash("granted")

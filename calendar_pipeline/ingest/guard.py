@@ -2,6 +2,9 @@
 
 One client's storm must not slow the others, and a client that is refused as a whole is its operator's matter. What is
 known here is shared by the threads of a process; what must outlive it stands in `oauth_client`.
+
+A quota is the client's, whoever asks in its name, so buckets and storms are too. Refusals are a project's own: only who
+has a client's secret is granted tokens, and with them sent rate limits, but anyone can name a client and be refused.
 """
 
 import threading
@@ -34,8 +37,8 @@ class Pause:
 
     until: datetime
     code: str
-    by_refusal: bool
-    """Whether the client was refused; else it was only asked to slow down."""
+    refused_at: datetime | None
+    """When the client was refused, so newer credentials are tried; None: it was asked to slow down, whoever asks."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Guard:
-    """Token buckets per client and per account, and pauses per client. Safe to share among threads."""
+    """Token buckets per client and per account, and pauses. Safe to share among threads."""
 
     per_client: float = 10_000
     """Requests per minute in a client's name; Google's default quota for a project."""
@@ -58,8 +61,8 @@ class Guard:
     _buckets: dict[Hashable, _Bucket] = field(default_factory=dict[Hashable, _Bucket])
     _flying: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
     _limited: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    _paused: dict[str, Pause] = field(default_factory=dict[str, "Pause"])
-    _granted: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _paused: dict[Hashable, Pause] = field(default_factory=dict[Hashable, "Pause"])
+    _granted: dict[Hashable, datetime] = field(default_factory=dict[Hashable, datetime])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _landed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -117,22 +120,36 @@ class Guard:
             self._limited[client] = recent
             return len(recent) >= STORM
 
-    def pause(self, client: str, pause: Pause) -> None:
-        """Send nothing in this client's name for a while."""
+    def pause(self, client: str, pause: Pause, *, project: str) -> None:
+        """Send nothing in this client's name for a while: for the project if the client was refused, else for all."""
         with self._lock:
-            self._paused[client] = pause
+            self._paused[client if pause.refused_at is None else (project, client)] = pause
 
-    def paused(self, client: str, *, now: datetime) -> Pause | None:
-        """The client's pause, if it has one now."""
+    def paused(self, client: str, *, project: str, credentials_at: datetime, now: datetime) -> Pause | None:
+        """The pause that holds the project's calendars with credentials of that age, if there is one now."""
         with self._lock:
-            pause = self._paused.get(client)
-            return pause if pause is not None and pause.until > now else None
+            for pause in (self._paused.get(client), self._paused.get((project, client))):
+                if pause is None or pause.until <= now:
+                    continue
+                if pause.refused_at is None or credentials_at <= pause.refused_at:
+                    return pause
+        return None
 
-    def grant_is_news(self, client: str, *, now: datetime) -> bool:
-        """Whether a granted token should be noted in the database: once in ten seconds per client."""
+    def refused(self, client: str, *, project: str) -> None:
+        """Note a refusal: whether others are granted tokens is news again."""
         with self._lock:
-            last = self._granted.get(client)
+            self._granted.pop((project, client), None)
+
+    def grant_is_news(self, client: str, *, project: str, now: datetime) -> bool:
+        """Whether a granted token should be noted in the database: once in ten seconds per client, and after a refusal.
+
+        A pause for a refusal is over.
+        """
+        key = (project, client)
+        with self._lock:
+            self._paused.pop(key, None)
+            last = self._granted.get(key)
             if last is not None and timedelta() <= now - last < timedelta(seconds=10):
                 return False
-            self._granted[client] = now
+            self._granted[key] = now
             return True

@@ -22,7 +22,7 @@ from calendar_pipeline.errors import (
     RateLimited,
     TryLater,
 )
-from calendar_pipeline.ingest import cadence, clients, plan, store
+from calendar_pipeline.ingest import cadence, clients, grants, plan, store
 from calendar_pipeline.ingest.guard import STORM_PAUSE, Pause
 from calendar_pipeline.ingest.judge import Verdict, judge
 from calendar_pipeline.ingest.outcome import REASONS, Outcome, run_row
@@ -120,7 +120,7 @@ def _sync(ingest: Ingest, claimed: Claim, *, full: bool) -> Outcome:
     started_at = ingest.clock()
     meter = Meter(turn=lambda: ingest.guard.turn(claimed.client, claimed.account or claimed.id))
     try:
-        if (pause := ingest.guard.paused(claimed.client, now=started_at)) is not None:
+        if (pause := grants.paused(ingest, claimed, now=started_at)) is not None:
             return _record_failure(ingest, claimed, _paused(pause, started_at), meter, started_at)
         reading = read(ingest, claimed, meter, full=full, now=started_at)
         ingest.crash("read")
@@ -209,11 +209,12 @@ def _record_failure(
 
 def _spare_users(ingest: Ingest, claimed: Claim, verdict: Verdict, *, now: datetime) -> Verdict:
     """The circuit breaker: many users refused and none granted meanwhile is the client's fault, not theirs."""
-    if verdict.status != "disconnected":
+    if verdict.status != "disconnected" or claimed.state == "disconnected":
         return verdict
     with ingest.db.single() as connection:
-        refusals = clients.refused(connection, claimed.platform, claimed.client_id, now=now)
-    if not refusals.is_the_clients_matter:
+        refused = clients.user_refused(connection, claimed, now=now)
+    ingest.guard.refused(claimed.client, project=claimed.project_id)
+    if not refused.is_the_clients_matter:
         return verdict
     return Verdict(status="operator", code=f"many_refused:{verdict.code}", wait=plan.LONGEST_BACKOFF, suspected_at=now)
 
@@ -228,19 +229,27 @@ def _spare_client(
 ) -> None:
     """Stop asking in the name of a client that is refused as a whole or asked to slow down; others go on."""
     pause: Pause | None = None
-    if verdict.status == "operator":
-        pause = Pause(now + CLIENT_PAUSE, verdict.code, by_refusal=True)
+    if verdict.status == "operator" and (not isinstance(error, OperatorMustAct) or _is_for_all(ingest, claimed, now)):
+        pause = Pause(now + CLIENT_PAUSE, verdict.code, refused_at=claimed.claimed_at)
     elif isinstance(error, RateLimited) and ingest.guard.is_storm(claimed.client):
-        pause = Pause(now + max(error.retry_after or timedelta(), STORM_PAUSE), verdict.code, by_refusal=False)
+        pause = Pause(now + max(error.retry_after or timedelta(), STORM_PAUSE), verdict.code, refused_at=None)
     if pause is not None:
-        ingest.guard.pause(claimed.client, pause)
+        ingest.guard.pause(claimed.client, pause, project=claimed.project_id)
         with ingest.db.single() as connection:
-            clients.pause(connection, claimed.platform, claimed.client_id, until=pause.until, code=pause.code)
+            clients.pause(connection, claimed, pause)
+
+
+def _is_for_all(ingest: Ingest, claimed: Claim, now: datetime) -> bool:
+    """Whether a client that was refused is so for every calendar; one alone waits by itself."""
+    with ingest.db.single() as connection:
+        refused = clients.client_refused(connection, claimed)
+    ingest.guard.refused(claimed.client, project=claimed.project_id)
+    return refused.is_for_all(now=now)
 
 
 def _paused(pause: Pause, now: datetime) -> ProviderError:
     """What a calendar is told whose client is paused: the same as the one that made it pause."""
-    if pause.by_refusal:
+    if pause.refused_at is not None:
         return OperatorMustAct(pause.code)
     return TryLater(pause.code, retry_after=pause.until - now)
 

@@ -21,17 +21,20 @@ LEASES_OF_ACCOUNT = 3
 """Workers at once on calendars of one account, in all processes together: providers limit each mailbox."""
 
 _IS_FREE = "(lease_until IS NULL OR lease_until < clock_timestamp())"
-_CLIENT_IS_PAUSED = """EXISTS (SELECT FROM oauth_client o WHERE o.platform = calendar.platform
-            AND o.client_id = calendar.client_id AND o.paused_until > :now)"""
+_CREDENTIALS_AT = "COALESCE(calendar.credentials_at, calendar.created_at)"
+_CLIENT_IS_PAUSED = f"""EXISTS (SELECT FROM oauth_client o WHERE o.project_id = calendar.project_id
+            AND o.platform = calendar.platform AND o.client_id = calendar.client_id AND o.paused_until > :now
+            AND (o.refused_at IS NULL OR o.refused_at >= {_CREDENTIALS_AT}))"""
 
 _HAS_ROOM = f"""(account IS NULL OR {LEASES_OF_ACCOUNT} > (
                 SELECT count(DISTINCT other.lease_token) FROM calendar other
                 WHERE other.account = calendar.account AND other.client_id = calendar.client_id
                   AND other.lease_until > clock_timestamp()))"""
-_CLAIMED = """calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
+_CLAIMED = f"""calendar.id, project_id, platform, platform_uuid, client_id, client_secret, refresh_token, account,
               access_token, access_token_expires_at, sync_token, sync_parameters, time_zone, held_from, held_until,
               relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
               reason, reason_since, lease_token,
+              {_CREDENTIALS_AT} AS credentials_at, CAST(:now AS timestamptz) AS claimed_at,
               (SELECT json_object_agg(encode(e.digest, 'hex'), e.id) FROM erasure e
                WHERE e.project_id = calendar.project_id AND e.digest IS NOT NULL) AS erased"""
 _PUSH = """synced_gen, pushed_at, look_again, misses, missed_at, last_successful_sync_at,
@@ -85,6 +88,9 @@ class Claim:
     reason: str | None = None
     reason_since: datetime | None = None
     lease_token: uuid.UUID
+    credentials_at: datetime
+    """Since when the calendar has these credentials."""
+    claimed_at: datetime
     due_at: datetime | None = None
     """The turn that this sync is for; None if it was not waited for."""
     synced_gen: int = 0
@@ -115,6 +121,11 @@ class Claim:
     def client(self) -> str:
         """The OAuth client, as one text."""
         return f"{self.platform}:{self.client_id}"
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether the calendar was ever read with the credentials that it has."""
+        return self.last_successful_sync_at is not None and self.last_successful_sync_at >= self.credentials_at
 
     @property
     def held(self) -> Window | None:

@@ -1,6 +1,7 @@
 """What is followed, with which credentials, and how its OAuth clients fare."""
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Boolean,
@@ -34,6 +35,7 @@ calendar = Table(
     Column("client_id", Text, nullable=False),
     Column("client_secret", LargeBinary, nullable=False, comment="sealed"),
     Column("refresh_token", LargeBinary, nullable=False, comment="sealed"),
+    at("credentials_at", comment="since when it has its present credentials; null: since it was created"),
     Column("access_token", LargeBinary, comment="sealed; a cache"),
     at("access_token_expires_at"),
     Column("account", Text, comment="whose grant it is, as the provider names the account; set by the first grant"),
@@ -110,19 +112,32 @@ calendar_status = Table(
 oauth_client = Table(
     "oauth_client",
     metadata,
+    Column("project_id", Text, nullable=False, comment="the tenant"),
     Column("platform", Text, nullable=False),
     Column("client_id", Text, nullable=False),
     Column(
-        "refusals",
-        Integer,
+        "refused_users",
+        ARRAY(Text),
         nullable=False,
-        server_default=text("0"),
-        comment="users' grants refused since refusals_since",
+        server_default=text("'{}'"),
+        comment="digests of accounts refused since refusals_since, or of calendars whose account is not known; "
+        "a few of them",
     ),
     at("refusals_since"),
+    Column(
+        "refused_calendars",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="calendars for which the client itself was refused since last_granted_at; a few of them",
+    ),
     at("last_granted_at"),
-    Column("paused_until", DateTime(timezone=True), comment="no calendar of this client is read before"),
+    at("paused_until", comment="no calendar of this client is read before, but see refused_at"),
     Column("paused_code", Text),
-    PrimaryKeyConstraint("platform", "client_id"),
-    comment="How each customer's OAuth client fares: refused grants, pauses.",
+    at(
+        "refused_at",
+        comment="the pause is not for calendars whose credentials are newer; null: it is for all, asked to slow down",
+    ),
+    PrimaryKeyConstraint("project_id", "platform", "client_id"),
+    comment="How each OAuth client fares in a project: refused grants, pauses.",
 )

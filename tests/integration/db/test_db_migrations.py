@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -52,7 +53,7 @@ def test_the_migrated_schema_is_the_codes_schema(db: Database) -> None:
         "ALTER TABLE calendar DROP COLUMN suspected_at",
         "ALTER TABLE calendar_event ALTER COLUMN title SET NOT NULL",
         "DROP INDEX ix_calendar_due",
-        "ALTER TABLE oauth_client ALTER COLUMN refusals TYPE bigint",
+        "ALTER TABLE oauth_client ALTER COLUMN paused_code TYPE varchar",
         "CREATE TABLE stray (id int)",
         "COMMENT ON COLUMN event_history.seq IS 'any number'",
     ],
@@ -120,6 +121,32 @@ def test_fault_32_a_failed_upgrade_leaves_the_database_as_it_was(empty: Database
             connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars().all()
         )
     assert set(tables) <= {"quarantined_event", "alembic_version"}
+
+
+def test_a_client_that_was_granted_tokens_keeps_that_in_each_project_in_which_it_was_and_no_pause(
+    empty: Database,
+) -> None:
+    """It was kept for all projects together, so that one's mistake made the others' calendars wait."""
+    with empty.begin() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0016")
+    with empty.begin() as connection:
+        connection.exec_driver_sql("""
+            INSERT INTO project (id, name, created_at) SELECT p, p, now() FROM unnest(ARRAY['a', 'b', 'junk']) p;
+            INSERT INTO calendar (id, project_id, platform, client_id, client_secret, refresh_token, updated_at,
+                                  last_successful_sync_at)
+            SELECT p || n, p, 'google', 'ours', '', '', now(), CASE WHEN p <> 'junk' THEN now() END
+            FROM unnest(ARRAY['a', 'b', 'junk']) p, generate_series(1, 2) n;
+            INSERT INTO oauth_client (platform, client_id, last_granted_at, paused_until, paused_code) VALUES
+                ('google', 'ours', '2026-01-01', 'infinity', 'invalid_client'), ('google', 'gone', now(), NULL, NULL)
+        """)
+    migrate.upgrade(empty)
+    with empty.single() as connection:
+        kept = connection.exec_driver_sql("""
+            SELECT project_id, client_id, last_granted_at = '2026-01-01', paused_until FROM oauth_client ORDER BY 1
+        """)
+        assert [tuple(row) for row in kept] == [("a", "ours", True, None), ("b", "ours", True, None)]
 
 
 def _upgrade(url: str) -> None:

@@ -236,7 +236,6 @@ def test_every_table_with_readable_content_is_looked_through() -> None:
         "analyst_view",
         "erasure",
         "feed_epoch",
-        "oauth_client",
         "rate_limit",
         "project_counter",
         "bot_override",

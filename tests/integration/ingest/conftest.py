@@ -94,19 +94,20 @@ class Bench:
     def __post_init__(self) -> None:
         self.cal = self.follow()
 
-    def follow(self, **given: Any) -> Followed:
-        """A new calendar at the provider, followed."""
+    def follow(self, *, project: str | None = None, secret: str | None = None, **given: Any) -> Followed:
+        """A new calendar at the provider, followed; with `secret` in place of its client's, and for our project."""
         made = self.world.create_calendar(**{"provider": self.platform, **given})
+        project = project or self.project
         new = NewCalendar(
             platform=made.provider,
             client_id=made.client_id,
-            client_secret=made.client_secret,
+            client_secret=secret or made.client_secret,
             refresh_token=made.refresh_token,
             platform_uuid=made.calendar_id,
         )
         with self.db.begin() as connection:
-            row = calendars.create(connection, self.keyring, self.project, new, now=self.clock())
-        return Followed(row.id, self.project, made)
+            row = calendars.create(connection, self.keyring, project, new, now=self.clock())
+        return Followed(row.id, project, made)
 
     def add(self, title: str = "Meeting", start: str = "2026-11-24T15:00", **given: Any) -> str:
         """A new event of the calendar at its provider; its id."""
@@ -138,12 +139,11 @@ class Bench:
         self.clock.pass_by(**passed)
         return self.sync_all(self.cal)
 
-    def patch(self, **change: Any) -> None:
+    def patch(self, which: Followed | None = None, **change: Any) -> None:
         """What PATCH of the calendar does: another sync is asked for."""
+        one = which or self.cal
         with self.db.begin() as connection:
-            calendars.patch(
-                connection, self.keyring, self.project, self.cal.id, CalendarPatch(**change), now=self.clock()
-            )
+            calendars.patch(connection, self.keyring, one.project, one.id, CalendarPatch(**change), now=self.clock())
 
     def lose_token(self) -> None:
         """The next sync starts from a listing alone, with nothing announced."""

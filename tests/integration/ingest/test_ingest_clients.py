@@ -8,6 +8,7 @@ import pytest
 
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.verify import verify
+from calendar_pipeline.projects import store as projects
 from calendar_pipeline.providers.port import Grant, Meter, Window
 
 
@@ -57,15 +58,161 @@ def test_a_refused_client_is_left_alone_and_then_tried_by_one_calendar(bench: An
     ours = everyone(bench, 5, client_id="refused")
     bench.world.add_fault("invalid_client", client_id="refused", times=None)
     assert {outcome.status for outcome in bench.sync_all(*ours)} == {"operator"}
-    assert bench.asked() == {"token": 1}
+    assert bench.asked() == {"token": 2}  # one alone could be mistaken
     bench.execute("UPDATE calendar SET next_sync_at = 'epoch'")
-    fresh = replace(bench.ingest, guard=Guard())
+    fresh = another_process(bench)
     assert bench.sync_all(*ours, ingest=fresh) == []  # another process leaves them alone too
     bench.clock.pass_by(minutes=11)
     bench.world.clear_faults()
     assert {outcome.status for outcome in bench.sync_all(*ours, ingest=fresh)} == {"synced"}
     [client] = bench.rows("SELECT * FROM oauth_client WHERE client_id = 'refused'")
     assert client["paused_until"] is None
+
+
+def another_process(bench: Any) -> Any:
+    """It knows what the database knows."""
+    return replace(bench.ingest, guard=Guard())
+
+
+def by_calendar(outcomes: list[Any]) -> dict[str, str]:
+    return {outcome.calendar_id: outcome.status for outcome in outcomes}
+
+
+def test_a_stranger_who_names_our_client_with_a_wrong_secret_stops_only_himself(bench: Any) -> None:
+    """A client's id stands in every consent URL: anyone can follow calendars in its name, and be refused."""
+    with bench.db.begin() as connection:
+        theirs = projects.create(connection, "theirs", now=bench.clock()).id
+    strangers = [bench.follow(project=theirs, secret="junk") for _ in range(3)]
+    ours = everyone(bench, 2)
+    for _ in range(2):
+        assert set(by_calendar(bench.sync_all(*strangers)).values()) == {"operator"}
+        bench.clock.pass_by(seconds=1)
+        for one in strangers:
+            bench.patch(one, client_secret="junk again")
+    assert by_calendar(bench.sync_all(ours[0])) == {ours[0].id: "synced"}
+    assert by_calendar(bench.sync_all(ours[1], ingest=another_process(bench))) == {ours[1].id: "synced"}
+
+
+def test_calendars_whose_client_was_never_granted_wait_by_themselves_while_others_are_well(bench: Any) -> None:
+    """Mistyped secrets, and people of an organisation in which the application is not allowed.
+
+    However long ago the client was granted anything: calendars with push ask for little.
+    """
+    well, wrong = bench.cal, everyone(bench, 3, secret="mistyped")
+    bench.sync_all(well)
+    for hours in (0, 1, 7):
+        bench.clock.pass_by(hours=hours)
+        assert set(by_calendar(bench.sync_all(*wrong)).values()) == {"operator"}
+        assert by_calendar(bench.sync_all(bench.follow())).popitem()[1] == "synced"
+        assert by_calendar(bench.sync_all(well, ingest=another_process(bench), regardless=hours == 0)) == {
+            well.id: "synced"
+        }
+
+
+def test_one_refused_calendar_is_no_evidence_and_a_second_one_is(bench: Any) -> None:
+    first, second, third = everyone(bench, 3)
+    bench.sync_all(first, second, third)
+    bench.clock.pass_by(hours=2)
+    fault = bench.world.add_fault("invalid_client", times=None)
+    for _ in range(2):
+        assert by_calendar(bench.sync_all(first, regardless=True)) == {first.id: "operator"}
+    bench.world.clear_faults(fault.id)
+    assert by_calendar(bench.sync_all(third)) == {third.id: "synced"}
+    bench.clock.pass_by(hours=2)
+    bench.world.add_fault("invalid_client", times=None)
+    bench.sync_all(first)
+    bench.sync_all(second)
+    assert bench.sync_all(third) == []
+
+
+def test_a_few_refused_calendars_stop_no_client_that_was_just_granted_a_token(bench: Any) -> None:
+    """An organisation that forbids the application is not the others' trouble."""
+    *leaving, staying = everyone(bench, 3)
+    bench.sync_all(*leaving)
+    for one in leaving:
+        bench.world.add_fault("org_internal", refresh_token=one.google.refresh_token, times=None)
+    bench.clock.pass_by(hours=2)
+    bench.sync_all(bench.cal)
+    bench.clock.pass_by(minutes=9)
+    assert set(by_calendar(bench.sync_all(*leaving)).values()) == {"operator"}
+    assert by_calendar(bench.sync_all(staying)) == {staying.id: "synced"}
+
+
+def test_new_credentials_are_tried_at_once_in_spite_of_the_pause_that_the_old_ones_earned(bench: Any) -> None:
+    ours = everyone(bench, 4, client_id="mistyped", secret="mistyped")
+    assert set(by_calendar(bench.sync_all(*ours)).values()) == {"operator"}
+    bench.clock.pass_by(minutes=1)
+    bench.execute("UPDATE calendar SET next_sync_at = :now", now=bench.clock())
+    fresh = another_process(bench)
+    assert bench.sync_all(*ours) == bench.sync_all(*ours, ingest=fresh) == []
+    bench.patch(ours[0], client_secret="sandbox-secret")
+    bench.patch(ours[1], client_secret="sandbox-secret")
+    assert by_calendar(bench.sync_all(ours[0])) == {ours[0].id: "synced"}  # in the process that knows of the pause
+    assert by_calendar(bench.sync_all(ours[1], ingest=fresh)) == {ours[1].id: "synced"}
+
+
+def test_a_calendar_followed_during_a_pause_is_tried_at_once_and_a_patch_without_credentials_is_not(bench: Any) -> None:
+    ours = everyone(bench, 3, client_id="mistyped", secret="mistyped")
+    bench.sync_all(*ours)
+    bench.clock.pass_by(minutes=1)
+    bench.patch(ours[0], metadata={"a": "b"})
+    assert bench.sync_all(*ours) == []
+    new = bench.follow(client_id="mistyped")
+    assert by_calendar(bench.sync_all(new)) == {new.id: "synced"}
+
+
+def test_credentials_given_while_the_old_ones_are_being_refused_are_tried_at_once(bench: Any) -> None:
+    """The claim is older than they are, the refusal is not."""
+    first, second = everyone(bench, 2, client_id="mistyped", secret="mistyped")
+    bench.sync_all(first)
+
+    def corrected(url: str, told: Any) -> Any:
+        bench.transport.rewrite = None
+        bench.clock.pass_by(seconds=1)
+        bench.patch(second, client_secret="sandbox-secret")
+        bench.clock.pass_by(seconds=1)
+        return told
+
+    bench.transport.rewrite = corrected
+    assert by_calendar(bench.sync_all(second)) == {second.id: "operator"}
+    [client] = bench.rows("SELECT * FROM oauth_client WHERE client_id = 'mistyped'")
+    assert client["paused_until"] > bench.clock()
+    assert by_calendar(bench.sync_all(second)) == {second.id: "synced"}
+
+
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+def test_one_person_with_many_calendars_is_one_person(bench: Any) -> None:
+    """Who removes the application disconnects all of them; that is no trouble of the client."""
+    person = bench.cal.credentials
+    ours = [bench.cal, *everyone(bench, 7, account=person.account, refresh_token=person.refresh_token)]
+    bench.sync_all(*ours)
+    bench.world.revoke_account(person.account)
+    bench.clock.pass_by(hours=2)
+    assert set(by_calendar(bench.sync_all(*ours)).values()) == {"disconnected"}
+
+
+def test_a_disconnection_that_is_found_again_is_not_counted_again(bench: Any) -> None:
+    """The live path leaves each to an ordinary run as well, so that its partition turns red."""
+    live = replace(bench.ingest, leaves_red=True)
+    ours = everyone(bench, 4, client_id="left")
+    bench.world.add_fault("invalid_grant", client_id="left", times=None)
+    assert set(by_calendar(bench.sync_all(*ours, ingest=live)).values()) == {"disconnected"}
+    assert set(by_calendar(bench.sync_all(*ours)).values()) == {"disconnected"}
+    [client] = bench.rows("SELECT * FROM oauth_client WHERE client_id = 'left'")
+    assert len(client["refused_users"]) == 4
+
+
+def test_a_grant_after_a_refusal_is_news_however_short_ago_the_last_one_was(bench: Any) -> None:
+    """Many people of one organisation leave together, while another is granted a token in between."""
+    before, between, *leaving = everyone(bench, 8, client_id="busy")
+    for one in leaving:
+        bench.world.revoke(one.google.refresh_token)
+    ended = {}
+    for one in (before, leaving[0], between, *leaving[1:]):
+        ended |= by_calendar(bench.sync_all(one))
+        bench.clock.pass_by(seconds=1)
+    assert {ended[one.id] for one in (before, between)} == {"synced"}
+    assert {ended[one.id] for one in leaving} == {"disconnected"}
 
 
 def test_a_storm_on_one_client_does_not_slow_the_others(bench: Any) -> None:

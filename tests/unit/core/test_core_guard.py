@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,10 @@ def guard(time: Time, *, per_client: float = 600, per_account: float = 600) -> G
 def take(one: Guard, client: str, account: str) -> None:
     with one.turn(client, account):
         pass
+
+
+def paused(one: Guard, client: str, *, project: str, credentials_at: datetime = NOW, now: datetime = NOW) -> Any:
+    return one.paused(client, project=project, credentials_at=credentials_at, now=now)
 
 
 def test_a_burst_is_free_and_then_requests_come_at_the_rate() -> None:
@@ -86,13 +91,36 @@ def test_five_rate_limits_in_a_minute_are_a_storm() -> None:
     assert not one.is_storm("c")
 
 
-def test_a_pause_ends() -> None:
+def test_a_storms_pause_is_for_whoever_asks_in_the_clients_name_and_ends() -> None:
     one = guard(Time())
-    pause = Pause(NOW + timedelta(minutes=1), "code", by_refusal=True)
-    one.pause("c", pause)
-    assert one.paused("c", now=NOW) == pause
-    assert one.paused("other", now=NOW) is None
-    assert one.paused("c", now=NOW + timedelta(minutes=1)) is None
+    pause = Pause(NOW + timedelta(minutes=1), "code", refused_at=None)
+    one.pause("c", pause, project="p")
+    assert paused(one, "c", project="p") == paused(one, "c", project="q") == pause
+    assert paused(one, "other", project="p") is None
+    assert paused(one, "c", project="p", now=NOW + timedelta(minutes=1)) is None
+
+
+def test_a_refusal_holds_the_projects_calendars_whose_credentials_are_not_newer_until_one_is_granted() -> None:
+    one = guard(Time())
+    pause = Pause(NOW + timedelta(minutes=1), "code", refused_at=NOW)
+    one.pause("c", pause, project="p")
+    assert paused(one, "c", project="p") == pause
+    assert paused(one, "c", project="q") is None
+    assert paused(one, "c", project="p", credentials_at=NOW + timedelta(seconds=1)) is None
+    one.grant_is_news("c", project="q", now=NOW)
+    assert paused(one, "c", project="p") == pause
+    one.grant_is_news("c", project="p", now=NOW)
+    assert paused(one, "c", project="p") is None
+
+
+def test_a_grant_is_news_every_ten_seconds_and_after_a_refusal() -> None:
+    one = guard(Time())
+    told = [one.grant_is_news("c", project="p", now=NOW + timedelta(seconds=second)) for second in (0, 1, 9, 10, 11)]
+    assert told == [True, False, False, True, False]
+    assert one.grant_is_news("c", project="q", now=NOW)
+    one.refused("c", project="p")
+    assert one.grant_is_news("c", project="p", now=NOW + timedelta(seconds=12))
+    assert not one.grant_is_news("c", project="q", now=NOW + timedelta(seconds=1))
 
 
 def test_at_most_three_requests_are_in_flight_for_one_account() -> None:

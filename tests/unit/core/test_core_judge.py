@@ -51,6 +51,8 @@ def claim(*, failures: int = 0, suspected: timedelta | None = None) -> Claim:
         unpublished=False,
         state="connected",
         lease_token=uuid.UUID(int=0),
+        credentials_at=NOW,
+        claimed_at=NOW,
     )
 
 
