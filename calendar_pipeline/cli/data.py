@@ -43,11 +43,12 @@ def erase(
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.history import erase as erasures
+    from calendar_pipeline.secrets import keyfile
 
     if (calendar is None) == (person is None) or (person is None) != (project is None):
         raise typer.BadParameter("give --calendar, or --project and --person")
-    now = wiring.utc_now()
-    with wiring.database(Settings.load(), connections=2) as db:
+    now, settings = wiring.utc_now(), Settings.load()
+    with wiring.database(settings, connections=2) as db:
         migrations.check(db)
         with db.engine.begin() as connection:
             if calendar is not None:
@@ -55,7 +56,8 @@ def erase(
             else:
                 assert person is not None
                 assert project is not None
-                done = erasures.person(connection, project, person, names=name or (), now=now)
+                ring = keyfile.load(settings)
+                done = erasures.person(connection, ring, project, person, names=name or (), now=now)
             if not yes:
                 connection.rollback()
     told = ", ".join(f"{count} in {table}" for table, count in done.rows.items() if count) or "nothing"

@@ -7,10 +7,12 @@ their claim and read again.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,9 +22,10 @@ from sqlalchemy.engine import Connection
 from calendar_pipeline import ids
 from calendar_pipeline.db.schema import calendar_event, erasure, event_history, metadata
 from calendar_pipeline.errors import NotFound, SetupError
-from calendar_pipeline.history import accept, redact
+from calendar_pipeline.history import accept, persons, redact
 from calendar_pipeline.providers.google.parse import NOISE as GOOGLE_NOISE
 from calendar_pipeline.providers.microsoft.parse import NOISE as MICROSOFT_NOISE
+from calendar_pipeline.secrets.keyring import KeyRing
 
 BATCH = 500
 NOISE = {"google": GOOGLE_NOISE, "microsoft": MICROSOFT_NOISE}
@@ -53,15 +56,19 @@ def calendar(connection: Connection, calendar_id: str, *, now: datetime) -> Eras
     ).scalar_one_or_none()
     if project is None:
         raise NotFound(f"No calendar {calendar_id} was ever followed here.")
-    record = _begin(connection, project, kind="calendar", calendar_id=calendar_id, now=now)
+    record = ids.new("ers")
+    _begin(connection, project, record, kind="calendar", calendar_id=calendar_id, now=now)
     rows = _empty_calendar(connection, calendar_id, record)
     return _end(connection, record, rows)
 
 
-def person(connection: Connection, project: str, email: str, *, names: Sequence[str] = (), now: datetime) -> Erased:
+def person(
+    connection: Connection, ring: KeyRing, project: str, email: str, *, names: Sequence[str] = (), now: datetime
+) -> Erased:
     """Erase a person's address, and given names, from everything of a project; what is told later is not kept.
 
-    Calendars of the person's own that are not followed any more are emptied. Raises SetupError while one is followed.
+    Of the address a digest stays, of the names what `ring` seals. Calendars of the person's own that are not followed
+    any more are emptied. Raises SetupError while one is followed.
     """
     if "@" not in email or any(character.isspace() for character in email):
         raise SetupError("Give the person's e-mail address.")
@@ -76,22 +83,24 @@ def person(connection: Connection, project: str, email: str, *, names: Sequence[
         sa.text("UPDATE calendar SET lease_token = NULL, lease_until = NULL WHERE project_id = :project"),
         {"project": project},
     )
-    record = _begin(connection, project, kind="person", digest=redact.digest(project, email), now=now)
+    record = ids.new("ers")
+    sealed = persons.seal(ring, names, erasure=record, project=project)
+    known = {"digest": redact.digest(project, email), "names": sealed}
+    _begin(connection, project, record, kind="person", **known, now=now)
     rows: Counter[str] = Counter()
     for own in _own_calendars(connection, project, email, followed=False):
         rows += _empty_calendar(connection, own, record)
     redactor = redact.Redactor({email: redact.alias(record)}, names=names)
+    sought = [*redact.forms(email), *(form for name in names if name.strip() for form in redact.spellings(name))]
     for table in metadata.sorted_tables:
         if table is not erasure and (mine := _of_project(table, project)) is not None:
-            rows[table.name] += _redact_table(connection, table, mine, redactor, [email, *names], record)
+            rows[table.name] += _redact_table(connection, table, mine, redactor, sought, record)
     return _end(connection, record, +rows)
 
 
-def _begin(connection: Connection, project: str, *, now: datetime, **subject: object) -> str:
-    record = ids.new("ers")
+def _begin(connection: Connection, project: str, record: str, *, now: datetime, **subject: object) -> None:
     connection.execute(sa.insert(erasure).values(id=record, project_id=project, erased_at=now, rows={}, **subject))
     connection.execute(sa.text("SELECT set_config('calendar_pipeline.erasure', :record, true)"), {"record": record})
-    return record
 
 
 def _end(connection: Connection, record: str, rows: Mapping[str, int]) -> Erased:
@@ -192,7 +201,7 @@ def _of_project(table: sa.Table, project: str) -> sa.ColumnElement[bool] | None:
 
 
 def _readable(column: sa.Column[Any]) -> bool:
-    if column.primary_key or column.foreign_keys or column.name == "erasure_id":
+    if column.primary_key or column.foreign_keys or column.name == "erasure_id" or column.name in redact.FIXED:
         return False
     if isinstance(column.type, sa.LargeBinary):
         return column.name != "key_hash" and not (column.comment or "").startswith(UNREADABLE)
@@ -222,8 +231,7 @@ def _redact_table(
             for column in columns
         ),
     )
-    patterns = [_like(form) for text in sought for form in redact.forms(text)]
-    mentioned = sa.or_(*(texts.ilike(pattern) for pattern in patterns))
+    mentioned = sa.or_(*(texts.ilike(_like(form)) for form in sought))
     key = list(table.primary_key.columns)
     events = table in (calendar_event, event_history)
     wanted = list(table.columns) if events else [*key, *columns]
@@ -231,7 +239,8 @@ def _redact_table(
         {str(name): value for name, value in row.items()}
         for row in connection.execute(sa.select(*wanted).where(mine, mentioned)).mappings()
     ]
-    changed = [(row, new) for row in found if (new := _redacted(row, columns, redactor))]
+    text = redactor.text if events else partial(_text, redactor)
+    changed = [(row, new) for row in found if (new := _redacted(row, columns, redactor, text))]
     if not changed:
         return 0
     if events:
@@ -264,35 +273,43 @@ def _redact_table(
     return len(changed)
 
 
-def _redacted(row: Mapping[str, Any], columns: Sequence[sa.Column[Any]], redactor: redact.Redactor) -> dict[str, Any]:
+def _redacted(
+    row: Mapping[str, Any], columns: Sequence[sa.Column[Any]], redactor: redact.Redactor, text: Callable[[str], str]
+) -> dict[str, Any]:
     """The columns that change, with their new values."""
-    return {name: new for name, old, new in _pairs(row, columns, redactor) if new != old}
+    return {name: new for name, old, new in _pairs(row, columns, redactor, text) if new != old}
 
 
 def _pairs(
-    row: Mapping[str, Any], columns: Sequence[sa.Column[Any]], redactor: redact.Redactor
+    row: Mapping[str, Any], columns: Sequence[sa.Column[Any]], redactor: redact.Redactor, text: Callable[[str], str]
 ) -> Iterator[tuple[str, Any, Any]]:
     for column in columns:
         old = row[column.name]
         if isinstance(old, bytes | memoryview):
             old = bytes(old)
             try:
-                yield column.name, old, redactor.text(old.decode()).encode()
+                yield column.name, old, _text(redactor, old.decode(), is_ascii=False).encode()
             except UnicodeDecodeError:
                 continue  # no text
         else:
-            yield column.name, old, _text(old, redactor) if isinstance(old, str) else redactor.value(old)
+            yield column.name, old, text(old) if isinstance(old, str) else redactor.value(old)
 
 
-def _text(old: str, redactor: redact.Redactor) -> str:
-    """A text, which may be JSON, and then may have been cut off."""
-    new = redactor.text(old)
-    if new == old or not old.startswith("{"):
-        return new
+_ESCAPED = re.compile(r"\\(?:[bfnrt]|u00[01][0-9a-fA-F])")
+"""What separates words in JSON, and looks like a part of the next one."""
+
+
+def _text(redactor: redact.Redactor, old: str, *, is_ascii: bool = True) -> str:
+    """A text, which may be JSON, and then may have been cut off. JSON keeps the form in which webhooks are signed."""
+    if not old.startswith("{"):
+        return redactor.text(old)
     try:
-        return json.dumps(redactor.value(json.loads(old)))
+        told = json.loads(old)
     except ValueError:
-        return "{}"
+        unescaped = _ESCAPED.sub(" ", old)
+        return old if redactor.text(unescaped) == unescaped else "{}"
+    kept = redactor.value(told)
+    return old if kept == told else json.dumps(kept, sort_keys=True, ensure_ascii=is_ascii, separators=(",", ":"))
 
 
 def _noise(connection: Connection, calendars: Sequence[str]) -> Mapping[str, frozenset[str]]:

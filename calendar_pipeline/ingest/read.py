@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import OperatorMustAct
 from calendar_pipeline.event import Item, Platform
-from calendar_pipeline.history import redact
+from calendar_pipeline.history import persons, redact
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Held, Told, missing, sort
+from calendar_pipeline.history.redact import Person
 from calendar_pipeline.ingest import grants, plan
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.store import Claim
@@ -69,8 +70,10 @@ def read(ingest: Ingest, claimed: Claim, meter: Meter, *, full: bool, now: datet
     if provider is None:
         raise OperatorMustAct("no_provider", f"this installation has no provider for {claimed.platform}")
 
+    erased = persons.open_(ingest.keyring, claimed.erased or (), project=claimed.project_id)
+
     def act(grant: Grant, claimed: Claim) -> Reading:
-        return _read_with(ingest, claimed, provider, grant, meter, full=full, now=now)
+        return _read_with(ingest, claimed, provider, grant, meter, erased, full=full, now=now)
 
     reading, kind = grants.with_grant(ingest, claimed, provider, meter, act, now=now)
     return replace(reading, token_kind=kind)
@@ -82,6 +85,7 @@ def _read_with(
     provider: CalendarProvider,
     grant: Grant,
     meter: Meter,
+    erased: Sequence[Person],
     *,
     full: bool,
     now: datetime,
@@ -106,14 +110,15 @@ def _read_with(
             window=claimed.held,
         )
     news = provider.news(grant, claimed.platform_uuid, since=since, window=window, relist=why is not None, meter=meter)
-    reading = _compare(ingest, claimed, replace(news, why=why) if why and news.why == "asked" else news)
+    reading = _compare(ingest, claimed, replace(news, why=why) if why and news.why == "asked" else news, erased)
     if news.complete is None:
         return reading
     live = [row for row in reading.held if not row.is_deleted and news.complete.overlaps(row.starts_at, row.ends_at)]
     lost = missing(reading.told, reading.held, news.complete)
     if plan.is_suspicious(deletes=len(lost), live=len(live)):
         again = provider.news(grant, claimed.platform_uuid, since=None, window=window, meter=meter)
-        reading = _compare(ingest, claimed, replace(again, why=reading.news.why, announced=reading.news.announced))
+        again = replace(again, why=reading.news.why, announced=reading.news.announced)
+        reading = _compare(ingest, claimed, again, erased)
         lost = missing(reading.told, reading.held, news.complete)
     if not lost:
         return reading
@@ -127,11 +132,11 @@ def _read_with(
         for row in lost
     ]
     found = provider.look_up(grant, claimed.platform_uuid, asked, time_zone=reading.news.cursor.time_zone, meter=meter)
-    return replace(reading, told=_sorted(claimed, [*reading.news.items, *found])) if found else reading
+    return replace(reading, told=_sorted(claimed, [*reading.news.items, *found], erased)) if found else reading
 
 
-def _compare(ingest: Ingest, claimed: Claim, news: News) -> Reading:
-    told = _sorted(claimed, news.items)
+def _compare(ingest: Ingest, claimed: Claim, news: News, erased: Sequence[Person]) -> Reading:
+    told = _sorted(claimed, news.items, erased)
     if not told.named and news.complete is None:
         return Reading(news, told, ())
     with ingest.db.single() as connection:
@@ -139,8 +144,6 @@ def _compare(ingest: Ingest, claimed: Claim, news: News) -> Reading:
     return Reading(news, told, held)
 
 
-def _sorted(claimed: Claim, told: Iterable[Item]) -> Told:
+def _sorted(claimed: Claim, told: Iterable[Item], erased: Sequence[Person]) -> Told:
     """What was told, without persons whose content was erased: providers go on telling of them."""
-    if claimed.erased:
-        told = redact.items(told, project=claimed.project_id, erased=claimed.erased)
-    return sort(told)
+    return sort(redact.items(told, project=claimed.project_id, persons=erased) if erased else told)

@@ -5,7 +5,7 @@ database's clock. Everything that decides when a calendar is due uses the caller
 """
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -35,8 +35,9 @@ _CLAIMED = f"""calendar.id, project_id, platform, platform_uuid, client_id, clie
               relist_at, requested_gen, failures, suspected_at, quarantined, unpublished, state,
               reason, reason_since, lease_token,
               {_CREDENTIALS_AT} AS credentials_at, CAST(:now AS timestamptz) AS claimed_at,
-              (SELECT json_object_agg(encode(e.digest, 'hex'), e.id) FROM erasure e
-               WHERE e.project_id = calendar.project_id AND e.digest IS NOT NULL) AS erased"""
+              (SELECT json_agg(json_build_object('id', e.id, 'digest', encode(e.digest, 'hex'),
+                                                 'names', encode(e.names, 'hex')) ORDER BY e.erased_at, e.id)
+               FROM erasure e WHERE e.project_id = calendar.project_id AND e.digest IS NOT NULL) AS erased"""
 _PUSH = """synced_gen, pushed_at, look_again, misses, missed_at, last_successful_sync_at,
               (SELECT min(n.confirmed_at) FROM notification_channel n WHERE n.calendar_id = calendar.id
                   AND n.state = 'live' AND n.expires_at > :now) AS push_since"""
@@ -100,8 +101,8 @@ class Claim:
     missed_at: datetime | None = None
     last_successful_sync_at: datetime | None = None
     push_since: datetime | None = None
-    erased: Mapping[str, str] | None = field(default=None, repr=False)
-    """Persons whose content is not kept: digest of the address → erasure."""
+    erased: Sequence[Mapping[str, str | None]] | None = field(default=None, repr=False)
+    """Persons whose content is not kept, as `history.persons` opens them."""
 
     @property
     def standing(self) -> Standing:

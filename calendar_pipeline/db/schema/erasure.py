@@ -13,6 +13,7 @@ erasure = Table(
     Column("kind", Text, nullable=False, comment="person or calendar"),
     Column("digest", LargeBinary, comment="of a person's address: what is told of it later is not kept"),
     Column("calendar_id", Text, comment="the calendar that was erased"),
+    Column("names", LargeBinary, comment="sealed: JSON list of the person's names, not kept either when told of later"),
     at("erased_at", nullable=False, comment="when"),
     Column("rows", JSONB, nullable=False, comment="how many rows were redacted or removed, by table"),
     Column("first_seq", BigInteger, comment="of the redacted versions"),

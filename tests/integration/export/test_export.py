@@ -15,6 +15,7 @@ from calendar_pipeline.errors import SetupError
 from calendar_pipeline.export.relation import RELATIONS, relation
 from calendar_pipeline.export.write import export
 from calendar_pipeline.history import erase
+from calendar_pipeline.secrets.keyring import KeyRing
 
 JANUARY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 FEBRUARY = datetime(2026, 2, 5, 9, 0, tzinfo=UTC)
@@ -114,11 +115,11 @@ def test_a_month_that_is_gone_loses_its_file(busy: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "event_version/project=p/month=2026-01/part.parquet").exists()
 
 
-def test_erased_content_leaves_the_files_with_the_next_export(busy: Any, tmp_path: Path) -> None:
+def test_erased_content_leaves_the_files_with_the_next_export(busy: Any, keyring: KeyRing, tmp_path: Path) -> None:
     busy.write("secret", at=JANUARY, title="call bob@example.com")
     run(busy, tmp_path)
     with busy.db.begin() as connection:
-        erase.person(connection, "p", "bob@example.com", now=FEBRUARY)
+        erase.person(connection, keyring, "p", "bob@example.com", now=FEBRUARY)
     run(busy, tmp_path)
     frame = pd.read_parquet(tmp_path / "event_version").drop(columns="fingerprint")
     assert not frame.astype(str).apply(lambda column: column.str.contains("bob@example")).to_numpy().any()

@@ -1,9 +1,12 @@
 """Erased content is found nowhere and does not come back; numbers stay dense, and replay gives the current events."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -12,9 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.db.schema import metadata
 from calendar_pipeline.errors import NotFound, SetupError
-from calendar_pipeline.history import erase, proof
+from calendar_pipeline.history import erase, persons, proof
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.run import sync_many
+from calendar_pipeline.projects import rotate
+from calendar_pipeline.secrets.keyring import KeyRing, kid_of
 from sandbox.server import Running, running
 
 BOB = "Bob.Smith_1@example.com"
@@ -68,7 +73,9 @@ class Scene:
 
     def erase(self, *names: str) -> erase.Erased:
         with self.db.begin() as connection:
-            return erase.person(connection, self.project, BOB, names=names, now=self.ingest.clock())
+            return erase.person(
+                connection, self.ingest.keyring, self.project, BOB, names=names, now=self.ingest.clock()
+            )
 
     def proven(self) -> bool:
         with self.db.single() as connection:
@@ -129,9 +136,139 @@ def test_a_change_told_later_is_kept_without_the_person(scene: Scene, find: Any)
     assert scene.proven()
 
 
-def test_a_sync_that_has_read_before_an_erasure_writes_nothing_after_it(scene: Scene, find: Any) -> None:
-    from dataclasses import replace
+# -- names -------------------------------------------------------------------------------------------------
 
+NAME = "Bob Smith"
+
+
+def named(scene: Scene, name: str = NAME) -> str:
+    """An event that names him and has no address of his: in every text, and beside an address that is not his."""
+    link = f"https://maps.example/?for={quote(name)}"
+    made = scene.sandbox.create_event(
+        scene.google.calendar_id,
+        start=scene.sandbox.now().isoformat(),
+        title=f"1:1 with {name}",
+        location=link,
+        description=f"Ask\n{name.upper()}, {unicodedata.normalize('NFD', name)} or {link}",
+        fields={"attendees": [{"email": OTHERS[0], "displayName": name}]},
+    )
+    scene.sync()
+    return str(made["id"])
+
+
+def traces(name: str) -> set[str]:
+    return {name, quote(name), unicodedata.normalize("NFD", name)}
+
+
+@pytest.mark.parametrize("name", [NAME, "Zoë O'Groß"])
+def test_an_erased_name_does_not_come_back_with_a_listing_nor_with_a_change(scene: Scene, find: Any, name: str) -> None:
+    event = named(scene, name)
+    awkward = {"summary": "odd\0", "description": f"and\n{name}"}
+    scene.sandbox.create_event(
+        scene.google.calendar_id, start=scene.sandbox.now().isoformat(), title="", fields=awkward
+    )
+    scene.sync()
+    assert {"calendar_event", "event_history"} <= set(find(scene.db, name))
+    aside = "SELECT raw FROM quarantined_event"
+    assert any(json.dumps(name)[1:-1] in row["raw"] for row in scene.rows(aside))
+    scene.erase(name)
+
+    def check(titled: str) -> None:
+        for trace in traces(name):
+            assert find(scene.db, trace) == [], trace
+        assert not any(json.dumps(name)[1:-1] in row["raw"] for row in scene.rows(aside))
+        [row] = scene.rows("SELECT title FROM calendar_event WHERE provider_event_id = :id", id=event)
+        assert row["title"] == titled
+        assert scene.proven()
+
+    check("1:1 with ")
+    outcome = scene.sync(full=True)
+    assert (outcome.mode, outcome.changes) == ("listing", 0)
+    check("1:1 with ")
+    scene.sandbox.move_event(scene.google.calendar_id, event, by=timedelta(hours=1))
+    assert scene.sync().updated == 1
+    check("1:1 with ")
+    scene.sandbox.retitle_event(scene.google.calendar_id, event, f"Lunch with {name.upper()}, and others")
+    assert scene.sync().updated == 1
+    check("Lunch with , and others")
+    named(scene, name)
+    check("Lunch with , and others")
+
+
+def test_names_are_kept_sealed_and_are_sealed_anew_with_the_other_secrets(scene: Scene, find: Any) -> None:
+    event = named(scene)
+    scene.erase(NAME)
+    [record] = scene.rows("SELECT names FROM erasure")
+    assert kid_of(bytes(record["names"])) == scene.ingest.keyring.active
+    former = scene.ingest.keyring
+    both = KeyRing({"next": b"n" * 32})
+    both._ciphers |= former._ciphers
+    done = rotate.rotate(scene.db, both)
+    assert (done.sealed["erasure.names"], done.unreadable) == (1, 0)
+    scene.ingest = replace(scene.ingest, keyring=KeyRing({"next": b"n" * 32}))
+    scene.sandbox.retitle_event(scene.google.calendar_id, event, f"Talk to {NAME}")
+    assert scene.sync().updated == 1
+    assert find(scene.db, NAME) == []
+
+
+@pytest.mark.parametrize("why", ["their key is missing", "they are another erasure's"])
+def test_names_that_cannot_be_opened_are_loud_and_nothing_is_written_without_them(
+    scene: Scene, find: Any, why: str
+) -> None:
+    event = named(scene)
+    erased = scene.erase(NAME)
+    [record] = scene.rows("SELECT names FROM erasure")
+    given = bytes(record["names"])
+    with scene.db.begin() as connection:
+        if why == "their key is missing":
+            other = persons.seal(KeyRing({"lost": b"l" * 32}), [NAME], erasure=erased.id, project=scene.project)
+        else:
+            other = persons.seal(scene.ingest.keyring, [NAME], erasure="ers_other", project=scene.project)
+        connection.execute(sa.text("UPDATE erasure SET names = :names"), {"names": other})
+    scene.sandbox.retitle_event(scene.google.calendar_id, event, f"Talk to {NAME}")
+    before = scene.rows("SELECT sync_token, state FROM calendar")
+    [outcome] = sync_many(scene.ingest, [scene.id], threads=1, regardless=True)
+    assert (outcome.status, outcome.code, outcome.is_failure) == ("unreadable", "credential_unreadable", True)
+    assert scene.rows("SELECT sync_token, state FROM calendar") == before
+    assert find(scene.db, NAME) == []
+    with scene.db.begin() as connection:
+        found = rotate.shut(connection, scene.ingest.keyring)
+        assert found == ([] if why == "their key is missing" else ["erasure.names"])
+        assert ("lost" in rotate.by_key(connection)) == (why == "their key is missing")
+        connection.execute(sa.text("UPDATE erasure SET names = :names"), {"names": given})
+    assert scene.sync().updated == 1
+    assert find(scene.db, NAME) == []
+
+
+def test_a_name_that_is_given_later_is_erased_later_and_stays_so(scene: Scene, find: Any, clock: Any) -> None:
+    """The alias of the first erasure stands in what is kept, so it is the one that stands for what is told."""
+    event = named(scene)
+    scene.erase()
+    assert scene.sync(full=True).changes == 0
+    assert find(scene.db, NAME)
+    clock.pass_by(minutes=1)
+    scene.erase(NAME)
+    assert scene.sync(full=True).changes == 0
+    scene.sandbox.retitle_event(scene.google.calendar_id, event, f"Talk to {NAME}")
+    assert scene.sync().updated == 1
+    for trace in (BOB, NAME):
+        assert find(scene.db, trace, besides=OTHERS) == [], trace
+    assert scene.proven()
+
+
+def test_a_name_that_is_a_word_of_ours_or_a_zones_leaves_those_alone(scene: Scene) -> None:
+    fixed = "SELECT provider_event_id, time_zone, status, change, changed, visibility, event_type FROM event_history"
+    before = scene.rows(f"{fixed} ORDER BY seq")
+    assert any(row["time_zone"] == "Europe/Berlin" for row in before)
+    scene.erase("Berlin", "Default", "Created", "Confirmed")
+    assert scene.rows(f"{fixed} ORDER BY seq") == before
+    assert scene.sync(full=True).changes == 0
+
+
+# -- races, other projects, calendars ----------------------------------------------------------------------
+
+
+def test_a_sync_that_has_read_before_an_erasure_writes_nothing_after_it(scene: Scene, find: Any) -> None:
     scene.sandbox.move_event(scene.google.calendar_id, scene.event, by=timedelta(hours=1))
 
     def erase_now(point: str) -> None:
@@ -158,7 +295,7 @@ def test_the_same_address_in_another_project_is_another_matter(scene: Scene, db:
 def test_a_person_whose_own_calendar_is_followed_is_refused_with_what_to_do(scene: Scene) -> None:
     own = scene.google.calendar_id
     with pytest.raises(SetupError, match=f"delete {scene.id} first"), scene.db.begin() as connection:
-        erase.person(connection, scene.project, own, now=scene.ingest.clock())
+        erase.person(connection, scene.ingest.keyring, scene.project, own, now=scene.ingest.clock())
     assert scene.rows("SELECT 1 FROM erasure") == []
 
 
@@ -195,7 +332,7 @@ def test_a_former_calendar_of_the_persons_own_is_emptied(scene: Scene, find: Any
     titles = [row["title"] for row in scene.rows("SELECT DISTINCT title FROM event_history")]
     unfollow(scene)
     with scene.db.begin() as connection:
-        erase.person(connection, scene.project, own, now=scene.ingest.clock())
+        erase.person(connection, scene.ingest.keyring, scene.project, own, now=scene.ingest.clock())
     for trace in (own, *titles):
         assert find(scene.db, trace, besides=OTHERS) == [], trace
 

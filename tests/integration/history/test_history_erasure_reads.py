@@ -154,7 +154,7 @@ def test_an_erased_person_is_found_by_no_read_export_or_dump(
     assert {"bot", "calendar", "calendar_event", "event_history", "webhook_delivery"} <= set(find(place.db, EVE))
 
     with place.db.begin() as connection:
-        erased = erase.person(connection, place.project, EVE, names=[NAME], now=place.now)
+        erased = erase.person(connection, place.ingest.keyring, place.project, EVE, names=[NAME], now=place.now)
 
     after = place.reads(app)
     assert after.keys() == before.keys()
