@@ -60,7 +60,9 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 TranscriptionState = Literal["not_started", "in_progress", "complete", "failed"]
 RecordingState = Literal["not_started", "in_progress", "complete", "failed", "paused"]
 
-Gone = Literal["deleted", "event_deleted", "event_declined", "calendar_disconnected", "not_wanted", "superseded"]
+Gone = Literal[
+    "deleted", "event_deleted", "event_declined", "event_over", "calendar_disconnected", "not_wanted", "superseded"
+]
 """Why a bot is not there for API clients. ``deleted`` (by a client) and ``superseded`` (its deduplication key is
 another bot's by now) are for good; the others pass when their reason does."""
 

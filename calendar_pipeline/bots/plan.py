@@ -269,9 +269,17 @@ def _follow(
             return _by_time(bot, phase, policy=policy, now=now)
         case "standing":
             assert event is not None
+            if _is_moved_away(bot, event, policy=policy, now=now):
+                return TakeAway("event_over")
             return _by_event(bot, event) or _by_time(bot, phase, policy=policy, now=now)
         case _:
             assert_never(stands)
+
+
+def _is_moved_away(bot: Planned, event: Followed, *, policy: Policy, now: datetime) -> bool:
+    """Whether the event went to where it is over before the bot's time was: perhaps by mistake, so it may come back."""
+    is_over = now >= end_of(event.starts_at, event.ends_at, policy=policy)
+    return event.starts_at != bot.follows_start and is_over and now < until(bot, policy=policy)
 
 
 def _by_event(bot: Planned, event: Followed) -> Decision | None:

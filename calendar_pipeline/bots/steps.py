@@ -221,7 +221,7 @@ def seeks_heir(bot: Claimed, seen: Seen) -> bool:
     return (
         bot.made_by == "client"
         and bot.state in ("scheduled", "staged")
-        and bot.gone_because in (None, "event_deleted", "calendar_disconnected")
+        and bot.gone_because in (None, "event_deleted", "event_over", "calendar_disconnected")
         and seen.event is not None
         and seen.event.is_deleted
         and seen.series_id is not None

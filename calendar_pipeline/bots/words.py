@@ -10,6 +10,7 @@ GONE: dict[Gone, tuple[str, str]] = {
     "deleted": ("deleted", "deleted by the client"),
     "event_deleted": ("cancelled", "event cancelled"),
     "event_declined": ("cancelled", "event declined by the calendar's owner"),
+    "event_over": ("suspended", "event moved to where it is over"),
     "calendar_disconnected": ("suspended", "its calendar is disconnected"),
     "not_wanted": ("cancelled", "the rules do not want it any more"),
     "superseded": ("superseded", "another bot has its deduplication key"),
@@ -76,7 +77,7 @@ def _is_events(step: Decision) -> bool:
         case plan.Move() | plan.ChangeLink() | plan.Suspend() | plan.Resume() | plan.Recall():
             return True
         case plan.TakeAway():
-            return step.because in ("event_deleted", "event_declined")
+            return step.because in ("event_deleted", "event_declined", "event_over")
         case _:
             return False
 

@@ -94,6 +94,30 @@ def test_a_cancelled_event_takes_its_bot_away_and_a_restored_one_brings_it_back(
     assert site.reasons(bot)[1] == "event cancelled by version 2"
 
 
+def test_an_event_moved_to_where_it_is_over_takes_its_bot_away_and_brings_it_back(site) -> None:
+    """An organiser drags a meeting to this morning by mistake: the bot had failed before he dragged it back."""
+    early, late = site.event(), site.event()
+    bot, staged = site.bot(early), site.bot(late)
+    site.work()
+    site.sandbox.move_event(site.provider_id, early, by=timedelta(hours=-5))
+    site.settle()
+    assert site.shown(bot) is None
+    site.clock.pass_by(hours=1, minutes=57)
+    site.work()
+    assert site.shown(staged).state == "staged"
+    site.sandbox.move_event(site.provider_id, late, by=timedelta(hours=-5))
+    site.settle()
+    assert (site.shown(staged), site.row(staged).due_at) == (None, None)
+    site.sandbox.move_event(site.provider_id, early, by=timedelta(hours=5))
+    site.sandbox.move_event(site.provider_id, late, by=timedelta(hours=6))
+    site.clock.pass_by(minutes=3)
+    site.settle()
+    assert list(site.runner.running) == [bot]
+    assert site.decisions(bot) == ["made", "suspended", "restored", "staged", "sent", "launched"]
+    assert site.reasons(bot)[1] == "event moved to where it is over by version 2"
+    assert (site.shown(staged).state, site.shown(staged).join_at) == ("scheduled", site.clock() + timedelta(hours=1))
+
+
 def test_a_bot_whose_key_was_taken_meanwhile_stays_away(site) -> None:
     event = site.event()
     first = site.bot(event, deduplication_key="k")

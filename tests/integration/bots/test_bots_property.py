@@ -190,6 +190,7 @@ class BotMachine(RuleBasedStateMachine):
                 continue
             start = datetime.fromisoformat(there["start"]["dateTime"]).astimezone(UTC)
             shown = site.shown(bot)
+            assert shown is not None or start <= site.clock(), "its event is to come, and the bot is gone"
             if shown is not None and row.suspended_at is None:
                 assert shown.join_at == start
                 assert shown.join_at > site.clock(), "its time has come, and no runner has it"

@@ -33,16 +33,20 @@ BOTS = {
     "doubled": {"phase": "scheduled", "gone": "calendar_disconnected", "is_key_taken": True},
     "deleted": {"phase": "scheduled", "gone": "deleted"},
     "dropped": {"phase": "scheduled", "gone": "not_wanted"},
+    "bygone": {"phase": "scheduled", "gone": "event_over"},
 }
 CALENDARS = ("connected", "disconnected")
 EVENTS = ("none", "standing", "cancelled", "declined", "unwanted")
 """`unwanted` is one whose rules do not want the bot that they made."""
 LINKS = ("same", "other", "none")
 TIMES = tuple(STARTS)
-MOVES = ("kept", "moved")
+MOVES = ("kept", "moved", "pulled")
+"""`pulled` was moved too, from two hours later: before it, the bot's time lay ahead."""
 
-# The first line that fits says what happens; ANY fits all. A line reads: bot, calendar, event, link, moved, time.
+# The first line that fits says what happens; ANY fits all, and `moved` fits what was pulled as well.
+# A line reads: bot, calendar, event, link, moved, time.
 ANY = "*"
+ALSO = {"pulled": ("moved",)}
 TABLE = """
 deleted    *            *          *     *     *      | kept
 underway   *            *          *     *     *      | kept
@@ -53,30 +57,37 @@ cancelled  *            none       *     *     *      | kept
 cut off    *            none       *     *     *      | kept
 doubled    *            none       *     *     *      | kept
 dropped    *            none       *     *     *      | kept
+bygone     *            none       *     *     *      | kept
 cancelled  *            cancelled  *     *     *      | kept
 cut off    *            cancelled  *     *     *      | cancelled kept
 doubled    *            cancelled  *     *     *      | cancelled kept
 dropped    *            cancelled  *     *     *      | cancelled kept
+bygone     *            cancelled  *     *     *      | cancelled kept
 cancelled  disconnected *          *     *     *      | suspended kept
 dropped    disconnected *          *     *     *      | suspended kept
+bygone     disconnected *          *     *     *      | suspended kept
 cut off    disconnected *          *     *     *      | kept
 doubled    disconnected *          *     *     *      | kept
 cancelled  connected    declined   *     *     *      | cancelled kept
 cut off    connected    declined   *     *     *      | cancelled kept
 doubled    connected    declined   *     *     *      | cancelled kept
 dropped    connected    declined   *     *     *      | cancelled kept
+bygone     connected    declined   *     *     *      | cancelled kept
 cancelled  connected    unwanted   *     *     *      | cancelled kept
 cut off    connected    unwanted   *     *     *      | cancelled kept
 doubled    connected    unwanted   *     *     *      | cancelled kept
 dropped    connected    unwanted   *     *     *      | kept
+bygone     connected    unwanted   *     *     *      | cancelled kept
 cancelled  connected    standing   *     *     over   | kept
 cut off    connected    standing   *     *     over   | kept
 doubled    connected    standing   *     *     over   | kept
 dropped    connected    standing   *     *     over   | kept
+bygone     connected    standing   *     *     over   | kept
 doubled    connected    standing   *     *     *      | superseded
 cancelled  connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 cut off    connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 dropped    connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
+bygone     connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 
 # the runner has it, or may have it: it is taken back once, and never from a meeting that is on
 replaced   *            cancelled  *     *     *      | recalled
@@ -97,6 +108,7 @@ sent       connected    unwanted   *     *     *      | recalled
 sent       connected    standing   *     moved early  | recalled
 sent       connected    standing   other *     *      | recalled
 sent       connected    standing   none  *     *      | recalled
+sent       *            *          *     pulled over  | sent
 sent       *            *          *     *     over   | given_up
 sent       *            *          *     *     *      | sent
 
@@ -117,10 +129,14 @@ waiting    disconnected declined   *     *     *      | suspended kept
 scheduled  disconnected unwanted   *     *     *      | suspended kept
 waiting    disconnected unwanted   *     *     *      | suspended kept
 staged     disconnected *          *     *     early  | unstaged suspended kept
+staged     disconnected *          *     pulled *     | unstaged suspended kept
 staged     disconnected *          *     *     *      | BY-TIME
 staged     *            none       *     *     *      | BY-TIME
 scheduled  *            none       *     *     *      | BY-TIME
 waiting    *            none       *     *     *      | BY-TIME
+scheduled  connected    standing   *     pulled over  | suspended kept
+waiting    connected    standing   *     pulled over  | suspended kept
+staged     connected    standing   *     pulled over  | suspended kept
 scheduled  connected    standing   *     moved *      | moved THEN-AS-KEPT
 waiting    connected    standing   *     moved *      | moved THEN-AS-KEPT
 staged     connected    standing   *     moved *      | moved THEN-AS-KEPT
@@ -170,7 +186,7 @@ def expected(bot: str, calendar: str, event: str, link: str, moved: str, time: s
     fits = [
         number
         for number, (pattern, _) in enumerate(ROWS)
-        if all(want in (ANY, got) for want, got in zip(pattern, case, strict=True))
+        if all(want in (ANY, got, *ALSO.get(got, ())) for want, got in zip(pattern, case, strict=True))
     ]
     assert fits, f"the table says nothing of {case}"
     *names, last = ROWS[fits[0]][1].split()
@@ -192,7 +208,7 @@ def expected(bot: str, calendar: str, event: str, link: str, moved: str, time: s
 
 def made(bot: str, calendar: str, event: str, link: str, moved: str, time: str) -> tuple[Planned, Followed | None]:
     start = STARTS[time]
-    was = start if moved == "kept" else start - MINUTE
+    was = start + {"kept": 0 * HOUR, "moved": -MINUTE, "pulled": 2 * HOUR}[moved]
     followed = Followed(
         id="evt_x",
         calendar_id="cal_x",
@@ -230,7 +246,7 @@ def test_every_combination_is_decided_as_the_table_says() -> None:
         assert [words.name(decision).replace(" ", "_") for decision in decisions] == want, case
         used.add(number)
     assert used == set(range(len(ROWS)))
-    assert len(CASES) == 13 * (2 * 4 * 3 * 2 * 4 + 4)
+    assert len(CASES) == 14 * (2 * 4 * 3 * 3 * 4 + 4)
 
 
 def test_planning_again_changes_nothing_more() -> None:
