@@ -97,9 +97,9 @@ def patch(
 ) -> Calendar:
     """Apply `change` and ask for a sync at once, even if nothing is to change; raises NotFound.
 
-    New credentials replace those given and keep the other; they also drop the cached access token and any suspicion
-    that access was revoked, and no pause of the client that older ones earned is theirs, so that the next sync tries
-    them from scratch.
+    New credentials replace those given and keep the other. The next sync tries them from scratch, without the cached
+    access token and without what the older ones earned: failures, any suspicion that access was revoked, a pause of
+    the client.
     """
     values: dict[str, Any] = {
         "updated_at": now,
@@ -117,7 +117,8 @@ def patch(
         place = secret_place("refresh_token", calendar_id, project_id)
         values["refresh_token"] = keyring.seal(change.refresh_token, place)
     if change.has_credentials:
-        values |= {"access_token": None, "access_token_expires_at": None, "suspected_at": None, "credentials_at": now}
+        values |= {"access_token": None, "access_token_expires_at": None, "credentials_at": now}
+        values |= {"failures": 0, "suspected_at": None}
     row = conn.execute(
         sa.update(calendar)
         .where(calendar.c.project_id == project_id, calendar.c.id == calendar_id)

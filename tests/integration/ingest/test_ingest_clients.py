@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from calendar_pipeline.db.connect import new_lease
+from calendar_pipeline.ingest import store
 from calendar_pipeline.ingest.guard import Guard
 from calendar_pipeline.ingest.verify import verify
 from calendar_pipeline.projects import store as projects
@@ -149,6 +151,18 @@ def test_new_credentials_are_tried_at_once_in_spite_of_the_pause_that_the_old_on
     bench.patch(ours[1], client_secret="sandbox-secret")
     assert by_calendar(bench.sync_all(ours[0])) == {ours[0].id: "synced"}  # in the process that knows of the pause
     assert by_calendar(bench.sync_all(ours[1], ingest=fresh)) == {ours[1].id: "synced"}
+
+
+def test_new_credentials_are_the_live_paths_to_try_though_the_old_ones_failed(bench: Any) -> None:
+    """It leaves failed calendars to runs, which take a while to start."""
+    wrong, other = everyone(bench, 2, secret="mistyped")
+    bench.sync_all(bench.cal)
+    bench.sync_all(wrong, other)
+    bench.patch(wrong, client_secret="sandbox-secret")
+    bench.patch(other, metadata={"a": "b"})
+    with bench.db.single() as connection:
+        asked = {"limit": 9, "lease": new_lease(), "length": timedelta(minutes=1), "now": bench.clock()}
+        assert [one.id for one in store.claim_asked(connection, **asked)] == [wrong.id]
 
 
 def test_a_calendar_followed_during_a_pause_is_tried_at_once_and_a_patch_without_credentials_is_not(bench: Any) -> None:
