@@ -98,7 +98,8 @@ def schemas(settings: Settings) -> Json:
         "content": {
             "type": "string",
             "enum": list(get_args(Content)),
-            "description": "`changes`: the body of `calendar.events_update` holds the changes themselves as well.",
+            "description": "`changes`: the body of `calendar.events_update` holds the changes themselves as well, and "
+            "`calendar.state_change` tells of reconnections too.",
         },
         "ordering": {
             "type": "string",
