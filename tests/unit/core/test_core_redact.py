@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from calendar_pipeline.db.schema import calendar_event
@@ -63,6 +63,7 @@ def erased(row: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
     return {**row, **erase._redacted(row, columns, redactor, redactor.text)}
 
 
+@settings(max_examples=40)
 @given(event=events(), who=persons)
 @example(
     event=Event(
