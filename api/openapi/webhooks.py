@@ -98,8 +98,7 @@ def schemas(settings: Settings) -> Json:
         "content": {
             "type": "string",
             "enum": list(get_args(Content)),
-            "description": "`changes`: the body of `calendar.events_update` holds the changes themselves as well, and "
-            "`calendar.state_change` tells of reconnections too.",
+            "description": "`changes`: the body of `calendar.events_update` holds the changes themselves as well.",
         },
         "ordering": {
             "type": "string",

@@ -43,8 +43,7 @@ class BotChange:
 
 
 Content = Literal["reference", "changes"]
-"""What a calendar's webhook holds: that something changed, or the changes themselves as well. The latter are told of
-reconnections too, which Attendee's API does not tell of."""
+"""What a calendar's webhook holds: that something changed, or the changes themselves as well."""
 
 Ordering = Literal["none", "calendar"]
 

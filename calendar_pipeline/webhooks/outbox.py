@@ -58,12 +58,6 @@ _CALENDAR = (
         calendar.c.id == sa.bindparam("calendar"),
         webhook_subscription.c.bot_id.is_(None),
         sa.bindparam("trigger", type_=sa.Text) == sa.any_(webhook_subscription.c.triggers),
-        # Attendee has no webhook of a reconnection: its clients read each calendar.state_change as a disconnection.
-        sa.or_(
-            sa.bindparam("trigger", type_=sa.Text) != "calendar.state_change",
-            calendar.c.state != "connected",
-            webhook_subscription.c.content == "changes",
-        ),
     )
 )
 
