@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -38,6 +39,10 @@ from sandbox.server import Running
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 _numbers = itertools.count()
+
+# Properties are checked without a stopwatch: a busy machine is no failure.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_collection_finish() -> None:

@@ -22,7 +22,7 @@ instants = st.lists(st.tuples(*[st.integers(0, 3)] * 4), max_size=12)
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
 @given(spread=instants, size=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_events(db, tenant, keyring, events, clock, ordering, spread, size) -> None:
     with db.begin() as conn:
         conn.execute(sa.delete(calendar))
@@ -46,7 +46,7 @@ def test_events(db, tenant, keyring, events, clock, ordering, spread, size) -> N
 
 
 @given(spread=st.lists(st.integers(0, 3), max_size=12), size=st.integers(1, 5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_calendars(db, tenant, keyring, clock, spread, size) -> None:
     with db.begin() as conn:
         conn.execute(sa.delete(calendar))

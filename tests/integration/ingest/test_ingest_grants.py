@@ -271,7 +271,7 @@ def test_the_request_for_a_token_is_googles_form(bench: Any, google: Any) -> Non
     assert meter.requests == 1
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(["forbidden", "unavailable", "auth_error", "rate_limit", "invalid_client"]), max_size=5)
 )

@@ -81,7 +81,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.dictionaries(keys, values, max_size=5), min_size=40, max_size=60))
 def test_whatever_can_be_said_both_languages_write_it_alike(payloads: list[dict[str, Any]]) -> None:
     secret = "c2VjcmV0c2VjcmV0c2VjcmV0"

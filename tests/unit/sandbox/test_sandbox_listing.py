@@ -361,7 +361,7 @@ def test_a_moved_instance_goes_with_its_cancelled_series(world: World) -> None:
     assert f"{series}_20261201T140000Z" in told
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     OPERATIONS,
     st.sampled_from(["id", "full", "random"]),
