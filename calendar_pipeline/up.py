@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
@@ -26,6 +25,7 @@ from calendar_pipeline.errors import SetupError
 from calendar_pipeline.projects import store as projects
 from calendar_pipeline.secrets import keyfile
 from calendar_pipeline.settings import UP_NOTE, Settings
+from calendar_pipeline.stopping import on
 from calendar_pipeline.supervise import Supervisor, free_port, listens, require_free
 
 START_SECONDS = 120.0
@@ -60,13 +60,7 @@ class _Stopped(Exception):
 def run(settings: Settings, *, with_sandbox: bool = True) -> int:
     """Start everything, say when it is ready, and stay until stopped; returns the exit code."""
     _require_ports(settings, with_sandbox=with_sandbox)
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    stopping = on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     supervisor = Supervisor()
     try:
         return _run(settings, supervisor, stopping, with_sandbox=with_sandbox)

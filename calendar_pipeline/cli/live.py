@@ -1,14 +1,13 @@
 """The live path outside Dagster: ``live``."""
 
 import signal
-import threading
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from calendar_pipeline.cli.console import out
 from calendar_pipeline.settings import Settings
+from calendar_pipeline.stopping import on
 
 app = typer.Typer()
 
@@ -24,13 +23,7 @@ def live(
     from calendar_pipeline.live import run, stages
 
     settings = Settings.load()
-    stop = threading.Event()
-
-    def stopped(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stopped)
+    stop = on((signal.SIGINT, signal.SIGTERM))
     with stages.opened(settings) as live_run:
         while not stop.is_set():
             worked = run.work(live_run, stop)

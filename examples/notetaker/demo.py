@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import httpx
+
+from calendar_pipeline.stopping import on
 
 PROGRAM = Path(sys.executable).with_name("calendar-pipeline")
 PROJECT = re.compile(r"^project +(\S+)\nAPI key +(\S+)\nwebhook secret +(\S+)$", re.MULTILINE)
@@ -57,12 +58,11 @@ class Demo:
         self._base = f"http://{LOOPBACK}:{self._ports['NOTETAKER_PORT']}"
         self._environment = {**os.environ, **{name: str(port) for name, port in self._ports.items()}}
         self._children: dict[str, subprocess.Popen[str]] = {}
-        self._stopping = threading.Event()
+        self._stopping = on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), then=self._stop)
 
-    def stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _stop(self) -> None:
         """A signal came."""
-        self._stopping.set()
-        for child in self._children.values():
+        for child in list(self._children.values()):
             _terminate(child)
 
     def run(self) -> int:
@@ -238,10 +238,7 @@ def _link() -> str:
 
 def main() -> int:
     """Run until stopped; returns the exit code."""
-    demo = Demo()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, demo.stop)
-    return demo.run()
+    return Demo().run()
 
 
 if __name__ == "__main__":
