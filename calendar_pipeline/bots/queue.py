@@ -52,14 +52,16 @@ class Claimed:
 
 _CLAIMED = ", ".join(f"bot.{name}" for name in Claimed.__dataclass_fields__)
 
+_IS_DUE = "due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp())"
+
 _CLAIM = sa.text(f"""
     WITH fresh AS (
         SELECT id FROM bot
-        WHERE due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp()) AND attempts = 0
+        WHERE {_IS_DUE} AND attempts = 0
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), again AS (
         SELECT id FROM bot
-        WHERE due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp()) AND attempts > 0
+        WHERE {_IS_DUE} AND attempts > 0
           AND NOT EXISTS (SELECT FROM fresh)
         ORDER BY due_at LIMIT :again FOR UPDATE SKIP LOCKED
     ), due AS (

@@ -172,13 +172,16 @@ def note(one: Step, decision: str, reason: str) -> Note:
 
 def recalled(one: Step) -> Note:
     """The line that says why the runner gave the bot back."""
-    line = _note(one.event, "recalled", words.reason(one.last, one.event, one.bot.unwanted_because))
-    return replace(line, old_state=one.row.values["state"], new_state="scheduled")  # pyright: ignore[reportArgumentType]
+    return _given_back(one, "recalled", words.reason(one.last, one.event, one.bot.unwanted_because))
 
 
 def recall_given_up(one: Step, code: str) -> Note:
     """The line that says that the bot counts as given back, since its meeting is over."""
-    line = _note(one.event, "recall given up", f"the meeting is over, and the runner does not answer: {code}")
+    return _given_back(one, "recall given up", f"the meeting is over, and the runner does not answer: {code}")
+
+
+def _given_back(one: Step, decision: str, reason: str) -> Note:
+    line = _note(one.event, decision, reason)
     return replace(line, old_state=one.row.values["state"], new_state="scheduled")  # pyright: ignore[reportArgumentType]
 
 

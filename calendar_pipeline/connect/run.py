@@ -25,7 +25,6 @@ from calendar_pipeline.errors import (
     CredentialUnreadable,
     DuplicateKey,
     NotFound,
-    OperatorMustAct,
     ProviderError,
     TryLater,
 )
@@ -369,15 +368,15 @@ class Connector:
         """What a provider's refusal means for the person; operators find its machine code in both logs."""
         kind = type(error).__name__
         log.warning("connect with %s for %s: %s (%s)", flow.request.platform, flow.project_id, kind, error.code)
+        trouble: Trouble
         match error:
             case TryLater():
-                return _Stop("provider_busy", code=error.code)
-            case OperatorMustAct():
-                return _Stop("operator", code=error.code)
+                trouble = "provider_busy"
             case AccessRevoked():
-                return _Stop("provider_refused", code=error.code)
+                trouble = "provider_refused"
             case _:
-                return _Stop("operator", code=error.code)
+                trouble = "operator"
+        return _Stop(trouble, code=error.code)
 
     def _application(self, flow: Flow, *, secret: str) -> Application:
         return Application(

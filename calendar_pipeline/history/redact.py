@@ -24,7 +24,6 @@ _BEFORE = r"(?:(?<![\w.+%-])|(?<=%[0-9A-Fa-f]{2}))"
 _AFTER = r"(?!\.?[\w-])"
 _BEGINS = re.compile(rf"{_BEFORE}(?!\Z)")
 
-
 LONGEST_LOCAL = 192
 """Characters before an @: 64 of RFC 5321, each written with three in a link."""
 

@@ -71,10 +71,7 @@ def test_a_staged_bot_whose_event_moves_away_is_scheduled_again(site) -> None:
 
 
 def test_a_bot_that_the_runner_has_is_recalled_once_when_its_event_moves_away(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
     site.settle()
     assert (site.shown(bot).state, site.runner.recalled, dict(site.runner.running)) == ("scheduled", [bot], {})
@@ -88,10 +85,7 @@ def test_a_bot_that_the_runner_has_is_recalled_once_when_its_event_moves_away(si
 
 
 def test_a_changed_link_recalls_a_bot_and_sends_it_to_the_new_one(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.sandbox.set_link(site.provider_id, event, ZOOM)
     site.settle()
     assert site.runner.running[f"{bot}.2"].meeting_url == ZOOM
@@ -99,20 +93,14 @@ def test_a_changed_link_recalls_a_bot_and_sends_it_to_the_new_one(site) -> None:
 
 
 def test_a_cancelled_event_recalls_its_bot(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.sandbox.cancel_event(site.provider_id, event)
     site.settle()
     assert (site.shown(bot), dict(site.runner.running)) == (None, {})
 
 
 def test_a_bot_that_the_runner_keeps_is_left_where_it_is(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.runner.keep = lambda _: Kept("joined")
     site.sandbox.cancel_event(site.provider_id, event)
     site.settle()
@@ -122,10 +110,7 @@ def test_a_bot_that_the_runner_keeps_is_left_where_it_is(site) -> None:
 
 def test_a_runner_that_does_not_answer_is_asked_for_a_bot_ever_more_seldom_until_the_meeting_ends(site) -> None:
     """Its key had been exchanged, and it was asked every four seconds for ever."""
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.runner.keep = lambda _: Down("http_401")
     site.sandbox.cancel_event(site.provider_id, event)
     site.settle()
@@ -151,10 +136,7 @@ def test_a_runner_that_does_not_answer_is_asked_for_a_bot_ever_more_seldom_until
 
 
 def test_a_bot_that_could_not_be_recalled_goes_to_its_events_new_time(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.runner.keep = lambda _: Down("timeout")
     site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
     site.settle()
@@ -273,10 +255,7 @@ def test_an_event_that_moves_while_the_runner_is_being_asked_is_not_forgotten(si
 
 def test_a_report_that_comes_while_a_bot_is_being_recalled_does_not_end_that(site) -> None:
     """The runner's answer was lost, and the bot joined a meeting that had been cancelled."""
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.sandbox.cancel_event(site.provider_id, event)
 
     def reports_and_is_silent(_) -> Down:
@@ -293,10 +272,7 @@ def test_a_report_that_comes_while_a_bot_is_being_recalled_does_not_end_that(sit
 
 
 def test_a_report_that_comes_before_a_change_is_looked_at_takes_nothing_from_it(site) -> None:
-    event = site.event()
-    bot = site.bot(event)
-    site.clock.pass_by(hours=2)
-    site.work()
+    event, bot = sent(site)
     site.sandbox.cancel_event(site.provider_id, event)
     site.sync()
     run.follow(site.bots, run.Worked())
@@ -307,6 +283,15 @@ def test_a_report_that_comes_before_a_change_is_looked_at_takes_nothing_from_it(
     site.work()
     tell(site, other, "joined_recording")
     assert site.row(other).due_at is None, "of a bot in its meeting nothing is planned"
+
+
+def sent(site) -> tuple[str, str]:
+    """An event, and its bot, which the runner has."""
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=2)
+    site.work()
+    return event, bot
 
 
 def tell(site, bot: str, state: State) -> None:
