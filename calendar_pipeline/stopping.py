@@ -3,11 +3,11 @@
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 
-def on(signals: Iterable[signal.Signals], *, then: Callable[[], None] = lambda: None) -> threading.Event:
-    """An event that is set when one of these signals comes, and what is done `then`. For the main thread.
+def on(signals: Iterable[signal.Signals]) -> threading.Event:
+    """An event that is set when one of these signals comes. For the main thread.
 
     No handler sets the event itself: it would wait for a lock that the code it interrupted may hold, an earlier handler
     too, and nothing would ever stop. Putting into a ``SimpleQueue`` takes none.
@@ -18,7 +18,6 @@ def on(signals: Iterable[signal.Signals], *, then: Callable[[], None] = lambda: 
     def wait() -> None:
         came.get()
         stopping.set()
-        then()
 
     threading.Thread(target=wait, name="stopping", daemon=True).start()
     for number in signals:

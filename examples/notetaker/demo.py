@@ -18,11 +18,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
-
-from calendar_pipeline.stopping import on
 
 PROGRAM = Path(sys.executable).with_name("calendar-pipeline")
 PROJECT = re.compile(r"^project +(\S+)\nAPI key +(\S+)\nwebhook secret +(\S+)$", re.MULTILINE)
@@ -58,11 +57,12 @@ class Demo:
         self._base = f"http://{LOOPBACK}:{self._ports['NOTETAKER_PORT']}"
         self._environment = {**os.environ, **{name: str(port) for name, port in self._ports.items()}}
         self._children: dict[str, subprocess.Popen[str]] = {}
-        self._stopping = on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), then=self._stop)
+        self._is_stopping = False
 
-    def _stop(self) -> None:
-        """A signal came."""
-        for child in list(self._children.values()):
+    def stop(self, _number: int, _frame: FrameType | None) -> None:
+        """A signal came, perhaps into the handling of another: whatever is done here waits for no lock."""
+        self._is_stopping = True
+        for child in self._children.values():
             _terminate(child)
 
     def run(self) -> int:
@@ -71,7 +71,7 @@ class Demo:
             _require_free(self._ports["NOTETAKER_PORT"])
             up = self._start("calendar-pipeline up", [PROGRAM, "up"], self._environment, stdout=subprocess.PIPE)
             if not _is_ready(up):
-                return 0 if self._stopping.is_set() else up.wait()
+                return 0 if self._is_stopping else up.wait()
             keys = self._project()
             _webhook(self._api, keys["NOTETAKER_API_KEY"], f"{self._base}/webhooks")
             _people(f"http://{LOOPBACK}:{self._ports['SANDBOX_PORT']}", self._api)
@@ -80,12 +80,13 @@ class Demo:
             self._start("Notetaker", [sys.executable, "-m", "examples.notetaker"], self._environment | keys | told)
             self._wait_for_notetaker()
             _say(f"\n  Notetaker is at {self._base}: sign in with any address, and connect ada@example.com\n")
-            while not self._stopping.wait(0.25):
+            while not self._is_stopping:
                 self._require_children()
+                time.sleep(0.25)
         except _Stopped:
             pass
         except httpx.HTTPError:
-            if not self._stopping.is_set():  # else whom we asked is on the way down, as it should be
+            if not self._is_stopping:  # else whom we asked is on the way down, as it should be
                 raise
         finally:
             self._end()
@@ -101,17 +102,18 @@ class Demo:
 
     def _require_children(self) -> None:
         for name, child in self._children.items():
-            if child.poll() is not None and not self._stopping.is_set():
+            if child.poll() is not None and not self._is_stopping:
                 raise SystemExit(f"{name} ended with code {child.returncode}; the lines above may say why.")
 
     def _wait_for_notetaker(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(self._base):
-            if self._stopping.wait(0.1):
+            if self._is_stopping:
                 raise _Stopped
             self._require_children()
             if time.monotonic() > deadline:
                 raise SystemExit(f"Notetaker did not answer within {START_SECONDS:.0f} s.")
+            time.sleep(0.1)
 
     def _end(self) -> None:
         """Nothing of ours outlives us."""
@@ -147,7 +149,7 @@ class Demo:
         done = subprocess.run(
             [PROGRAM, *words], env=self._environment, input=stdin, capture_output=True, text=True, check=False
         )
-        if self._stopping.is_set():
+        if self._is_stopping:
             raise _Stopped
         if done.returncode:
             raise SystemExit(f"calendar-pipeline {words[0]} {words[1]}: {done.stdout}{done.stderr}")
@@ -238,7 +240,10 @@ def _link() -> str:
 
 def main() -> int:
     """Run until stopped; returns the exit code."""
-    return Demo().run()
+    demo = Demo()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, demo.stop)
+    return demo.run()
 
 
 if __name__ == "__main__":
