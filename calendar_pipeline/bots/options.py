@@ -6,11 +6,13 @@ and not found out in the meeting. Refusals are worded as jsonschema words them: 
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 Json = dict[str, Any]
 
@@ -28,6 +30,9 @@ TRIGGERS: Final = (
 )
 
 MOST_WEBHOOKS: Final = 2
+
+MOST_VALUES: Final = 10_000
+"""In one settings object, at any depth: more than anybody needs, and looked at within a second."""
 
 ZOOM_CAPTION_LANGUAGES: Final = (
     "Arabic",
@@ -242,13 +247,36 @@ SCHEMAS: Final[Mapping[str, Json]] = {
     ),
 }
 
-_VALIDATORS: Final = {name: Draft202012Validator(schema) for name, schema in {**SCHEMAS, "webhooks": WEBHOOKS}.items()}
+
+def _unique(_validator: object, wanted: object, items: object, _schema: object) -> Iterator[ValidationError]:
+    """``uniqueItems`` in one pass: jsonschema compares each with each where numbers and texts are mixed."""
+    if wanted and isinstance(items, list):
+        seen = {json.dumps(item, sort_keys=True) for item in cast(list[object], items)}
+        if len(seen) < len(cast(list[object], items)):
+            yield ValidationError(f"{items!r} has non-unique elements")
+
+
+_Validator: Final[Any] = extend(Draft202012Validator, {"uniqueItems": _unique})
+_VALIDATORS: Final = {name: _Validator(schema) for name, schema in {**SCHEMAS, "webhooks": WEBHOOKS}.items()}
 
 
 def misshapen(name: str, value: object) -> str | None:
     """Why `value` is not what the settings object `name` may be; None if it is."""
+    if _count(value) > MOST_VALUES:
+        return f"Ensure this field has no more than {MOST_VALUES} values."
     worst = best_match(_VALIDATORS[name].iter_errors(cast(Any, value)))
     return None if worst is None else str(worst.message)
+
+
+def _count(value: object) -> int:
+    """How many values there are in `value`, itself included."""
+    match value:
+        case dict():
+            return 1 + sum(map(_count, cast(dict[str, object], value).values()))
+        case list():
+            return 1 + sum(map(_count, cast(list[object], value)))
+        case _:
+            return 1
 
 
 def mistaken(name: str, value: Mapping[str, Any]) -> Mapping[str, object]:
