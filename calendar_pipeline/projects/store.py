@@ -168,10 +168,12 @@ def set_webhook_secret(
 ) -> str:
     """Sign from now on with `secret` (base64, or a generated one), which is returned.
 
-    The former secret signs as well until `overlap` has passed. Raises SetupError if `secret` is not base64 of at least
-    16 bytes.
+    The former secret signs as well until `overlap` has passed. Whoever does the same at once waits and comes after us,
+    so that one secret is left and it is the last one told: two statements. Raises SetupError if `secret` is not base64
+    of at least 16 bytes.
     """
     text = model.new_signing_secret() if secret is None else model.accept_signing_secret(secret)
+    conn.execute(sa.select(project.c.id).where(project.c.id == project_id).with_for_update(key_share=True))
     row = ids.new("webhook")
     retired = (
         sa.update(webhook_secret)

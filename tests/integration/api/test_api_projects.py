@@ -1,5 +1,8 @@
 """Projects, keys and signing secrets in the database."""
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -66,6 +69,31 @@ def test_a_new_signing_secret_retires_the_former(db, tenant, stranger, keyring, 
         sealed = conn.execute(sa.select(webhook_secret.c.secret)).scalars().all()
     assert len(sealed) == 3
     assert not any(text.encode() in blob for blob in sealed for text in (first, second, theirs))
+
+
+def test_of_two_new_signing_secrets_at_once_the_one_told_last_is_left(db, tenant, keyring, clock) -> None:
+    """Two people pressed the button: both secrets were told, both stayed, and the header kept to the wrong one."""
+
+    def rotate() -> str:
+        with db.begin() as conn:
+            return store.set_webhook_secret(conn, keyring, tenant.id, now=clock(), overlap=timedelta(hours=24))
+
+    rotate()
+    with ThreadPoolExecutor(1) as pool:
+        with db.begin() as conn:
+            store.set_webhook_secret(conn, keyring, tenant.id, now=clock(), overlap=timedelta(hours=24))
+            later = pool.submit(rotate)
+            while not _somebody_waits(db):
+                assert not later.done()
+        told = later.result(30)
+    with db.single() as conn:
+        assert store.webhook_secrets(conn, keyring, tenant.id) == [told]
+
+
+def _somebody_waits(db) -> bool:
+    with db.single() as conn:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return conn.execute(sa.text(query)).scalar_one() > 0
 
 
 @pytest.mark.parametrize("secret", ["", "short", "bm90IGxvbmc=", "c2VjcmV0c2VjcmV0c2VjcmV0!", "é" * 40])
