@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from api import problems
+from api import identifiers, problems
 
 _SUM = 6
 
@@ -49,6 +49,13 @@ def read(text: str, *, listing: str) -> Position:
 def number(position: Position) -> int:
     """Where the position is a number; raises a 400 problem if it is not one that a listing gave out."""
     if not isinstance(position.after, int) or not 0 <= position.after < 2**62:
+        raise _bad()
+    return position.after
+
+
+def event(position: Position) -> str:
+    """Where the position is an event; raises a 400 problem if it is not one that a listing gave out."""
+    if not isinstance(position.after, str) or not identifiers.could_be(position.after, "evt"):
         raise _bad()
     return position.after
 

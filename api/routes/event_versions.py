@@ -79,7 +79,7 @@ def list_events_as_of(request: Request[Any, Any, Any]) -> Response[bytes]:
         position = positions.read(query["cursor"], listing="as_of")
         if position.of != of:
             raise problems.error(400, "The cursor is of another question: repeat the other parameters as they were.")
-        after = str(position.after)
+        after = positions.event(position)
     if not identifiers.could_be(calendar, "cal"):
         return responses.json(records.Versions(results=[], has_more=False, next_cursor=None))
     project = auth.project_id(request)

@@ -153,6 +153,16 @@ def test_looking_back_says_what_it_needs(client, query) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
 
 
+def test_a_made_up_place_to_look_back_from_is_a_bad_cursor(client, calendar_id) -> None:
+    """The checksum is no secret, so a cursor may hold anything."""
+    at = "2026-01-01T00:00:00+00:00"
+    for place in ("", "\0", "evt_", 7):
+        cursor = positions.write(Position("as_of", f"{calendar_id} {at} False", place))
+        query = {"calendar_id": calendar_id, "as_of": "2026-01-01", "cursor": cursor}
+        answer = client.get("/calendar_events_as_of", params=query)
+        assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request"), place
+
+
 def test_the_feed_tells_each_change_once_in_order(client, change) -> None:
     for number in range(1, 6):
         change(evt(number), "x", kind="created")
