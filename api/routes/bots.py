@@ -111,7 +111,9 @@ def patch_bot(
         with service.db.begin() as conn:
             before = bots.lock(conn, project, known)
             values = validation.check(posted, patch_fields(service.settings, now=now), is_lenient=True)
-            if before.state != "scheduled" and _changes(before, values):
+            if before.state != "scheduled" and _changes(
+                before, bots.settings(conn, service.keyring, project, known), values
+            ):
                 raise problems.error(
                     400,
                     f"Bot is in state {before.state} but {CHANGEABLE} can only be updated when in the scheduled state",
@@ -297,9 +299,10 @@ def option(name: str) -> Callable[[object], object]:
     return read
 
 
-def _changes(before: Bot, values: Mapping[str, Any]) -> bool:
+def _changes(before: Bot, settings: Mapping[str, object], values: Mapping[str, Any]) -> bool:
     """Whether the body says anything else than what is so already, beside metadata."""
     now_so: dict[str, object] = {"join_at": before.join_at, "meeting_url": before.meeting_url, "bot_name": before.name}
+    now_so |= settings
     return any(name in values and (name not in now_so or values[name] != now_so[name]) for name in FIXED)
 
 

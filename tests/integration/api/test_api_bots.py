@@ -416,7 +416,7 @@ def test_a_refused_change(shared, change, errors) -> None:
 
 @pytest.mark.parametrize("state", ["staged", "joining", "joined_recording", "fatal_error", "ended"])
 def test_once_on_its_way_only_the_metadata_of_a_bot_changes(client, db, state) -> None:
-    body = make(client)
+    body = make(client, recording_settings={"format": "mp3"})
     put_in_state(db, body["id"], state)
     text = (
         f"Bot is in state {state} but join_at, meeting_url, bot_name, bot_image and recording_settings can only be "
@@ -427,6 +427,7 @@ def test_once_on_its_way_only_the_metadata_of_a_bot_changes(client, db, state) -
         {"meeting_url": "zoom.us/j/5"},
         {"bot_name": "x"},
         {"recording_settings": {}},
+        {"recording_settings": {"format": "mp4"}},
         {"bot_image": {"type": "image/png", "data": PNG}},
     ):
         answer = client.patch(f"/bots/{body['id']}", json=change)
@@ -435,6 +436,7 @@ def test_once_on_its_way_only_the_metadata_of_a_bot_changes(client, db, state) -
     assert past.json() == {"join_at": ["join_at cannot be in the past"]}
     assert client.patch(f"/bots/{body['id']}", json={"metadata": {"a": "b"}}).json()["metadata"] == {"a": "b"}
     same = {"join_at": SOON, "meeting_url": f"{MEET}?x=y", "bot_name": "Notes"}
+    same |= {"recording_settings": {"format": "mp3"}}
     assert client.patch(f"/bots/{body['id']}", json=same).status_code == 200
     refused = client.delete(f"/bots/{body['id']}")
     assert (refused.status_code, refused.json()) == (
