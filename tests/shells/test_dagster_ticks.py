@@ -1,14 +1,16 @@
 """Schedule and sensor: which runs they ask for, and which partitions they keep."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from calendar_pipeline import wiring
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.definitions import defs as load
-from calendar_pipeline.defs import underway
+from calendar_pipeline.defs import sensors, underway
 from calendar_pipeline.defs.partitions import CAUSE, RANGE_END, RANGE_START, calendars, range_tags
 from calendar_pipeline.defs.resources import Pipeline
 from calendar_pipeline.defs.sensors import run_requests
@@ -116,15 +118,66 @@ def test_nothing_new_asks_for_nothing(
 
 
 def test_a_request_is_made_once_until_it_is_old() -> None:
-    """A run key is remembered for ever, also that of a run that came to nothing."""
     order, waiting = ["a", "b", "c"], {"a": "1.0", "c": "4.0"}
     first = run_requests(order, waiting, batch=10, now=NOW)
     soon = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=30))
-    later = run_requests(order, waiting, batch=10, now=NOW + timedelta(seconds=61))
     more = run_requests(order, {"a": "2.0", "c": "4.0"}, batch=10, now=NOW)
-    assert first[0].run_key == soon[0].run_key
-    assert len({first[0].run_key, later[0].run_key, more[0].run_key}) == 3
+    assert first[0].run_key == soon[0].run_key != more[0].run_key
     assert (first[0].tags[RANGE_START], first[0].tags[RANGE_END]) == ("a", "c")
+
+
+def test_fault_55_a_tick_that_is_stopped_half_way_is_made_up_for_by_the_next(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _follow(db, "cal_a", "cal_b")
+    instance.add_dynamic_partitions(str(calendars.name), ["cal_gone"])
+    monkeypatch.setattr(sensors, "BATCH", 1)
+    with monkeypatch.context() as stopping:
+        add = instance.add_dynamic_partitions
+
+        def add_one(name: str, keys: Sequence[str]) -> None:
+            if "cal_b" in keys:
+                raise KeyboardInterrupt
+            add(name, keys)
+
+        stopping.setattr(instance, "add_dynamic_partitions", add_one)
+        with pytest.raises(KeyboardInterrupt):
+            _tick(repository, instance)
+    assert instance.get_dynamic_partitions(str(calendars.name)) == ["cal_gone", "cal_a"]
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    assert instance.get_dynamic_partitions(str(calendars.name)) == ["cal_a", "cal_b"]
+    [request] = result.run_requests or []
+    assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("cal_a", "cal_b")
+
+
+def test_fault_55_what_a_failed_run_left_is_asked_for_again_under_another_key(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster remembers a run key for ever, also that of a run that came to nothing."""
+    _ask(db, instance, "cal_a")
+    keys: list[str | None] = []
+    for minute in (0, 1):
+        now = datetime.now(UTC) + timedelta(minutes=minute)
+        monkeypatch.setattr(wiring, "utc_now", lambda now=now: now)
+        result = _tick(repository, instance)
+        assert isinstance(result, dg.SensorResult)
+        keys += [request.run_key for request in result.run_requests or []]
+        _run(instance, "cal_a", "cal_a", dg.DagsterRunStatus.FAILURE, cause="asked")
+    assert len(set(keys)) == 2
+
+
+def test_fault_55_more_than_a_run_takes_is_asked_for_in_as_many_as_it_needs(
+    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, db: Database
+) -> None:
+    _ask(db, instance, *(f"cal_{n}" for n in range(7)))
+    result = _tick(repository, instance)
+    assert isinstance(result, dg.SensorResult)
+    assert [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in result.run_requests or []] == [
+        ("cal_0", "cal_2"),
+        ("cal_3", "cal_5"),
+        ("cal_6", "cal_6"),
+    ]
 
 
 def test_waiting_calendars_without_a_partition_yet_wait_for_the_next_tick() -> None:
