@@ -231,7 +231,7 @@ def _redact_table(
             for column in columns
         ),
     )
-    mentioned = sa.or_(*(texts.ilike(_like(form)) for form in sought))
+    mentioned = sa.or_(*(_contains(texts, form) for form in sought))
     key = list(table.primary_key.columns)
     events = table in (calendar_event, event_history)
     wanted = list(table.columns) if events else [*key, *columns]
@@ -325,3 +325,22 @@ def _like(text: str) -> str:
     """A pattern for LIKE that matches texts which contain this one."""
     escaped = text.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     return f"%{escaped}%"
+
+
+def _contains(texts: sa.ColumnElement[str], form: str) -> sa.ColumnElement[bool]:
+    """Whether texts contain this one, in letters of either case."""
+    if form.isascii():
+        return texts.ilike(_like(form))
+    return texts.op("~*", is_comparison=True)(
+        "".join(re.escape(one) if one.isascii() else _letter(one) for one in form)
+    )
+
+
+def _letter(letter: str) -> str:
+    """A regular expression for a letter beyond ASCII: as it is, or its bytes as `encode` writes them.
+
+    Of either case by name, since in a database with the locale C PostgreSQL knows ASCII's alone.
+    """
+    cases = {letter, letter.lower(), letter.upper()}
+    written = {"".join(rf"\\{byte:03o}" for byte in one.encode()) for one in cases}
+    return f"(?:{'|'.join(sorted(cases | written))})"

@@ -110,6 +110,10 @@ class Record:
             )
         return int(seq)
 
+    def execute(self, statement: str, **values: object) -> None:
+        with self.db.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
     def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         with self.db.single() as connection:
             return [tuple(row) for row in connection.execute(sa.text(query), values)]
@@ -151,8 +155,8 @@ def planted(db: Database, text: str, *, besides: tuple[str, ...] = ()) -> list[s
                         "AND atttypid = 'bytea'::regtype AND NOT attisdropped"), {"n": f'"{name}"'}
             ).scalars().all()  # fmt: skip
             for column in binary:
-                texts = connection.execute(sa.text(f"""SELECT encode("{column}", 'escape') FROM "{name}" """))
-                dump += "\n".join(part for part in texts.scalars() if part)
+                texts = connection.execute(sa.text(f'SELECT "{column}" FROM "{name}" WHERE "{column}" IS NOT NULL'))
+                dump += "\n".join(bytes(part).decode(errors="replace") for part in texts.scalars())
             dump = dump.casefold()
             for other in besides:
                 dump = dump.replace(other, "")

@@ -23,6 +23,8 @@ from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.run import sync_many
 from calendar_pipeline.projects import rotate
 from calendar_pipeline.secrets.keyring import KeyRing, generate, kid_of
+from calendar_pipeline.webhooks import subscriptions
+from calendar_pipeline.webhooks.model import NewSubscription
 from sandbox.server import Running, running
 
 BOB = "Bob.Smith_1@example.com"
@@ -194,6 +196,25 @@ def test_an_erased_name_does_not_come_back_with_a_listing_nor_with_a_change(scen
     check("Lunch with , and others")
     named(scene, name)
     check("Lunch with , and others", *other_spellings)
+
+
+def test_a_name_beyond_ascii_is_found_in_letters_of_any_case_and_in_webhooks(scene: Scene, find: Any) -> None:
+    """Bodies are bytes; and a database with the locale C knows no cases but ASCII's."""
+    name = "Zoë Ünal"
+    with scene.db.begin() as connection:
+        new = NewSubscription(url="https://example.com/", triggers=["calendar.events_update"], content="changes")
+        subscriptions.create(connection, scene.ingest.keyring, scene.project, [new], now=scene.ingest.clock())
+    start = scene.sandbox.now().isoformat()
+    for spelled in (name, "zOË üNAL"):
+        scene.sandbox.create_event(scene.google.calendar_id, start=start, title=f"1:1 with {spelled}")
+    scene.sync()
+    assert {"calendar_event", "webhook_delivery"} <= set(find(scene.db, name))
+    scene.erase(name)
+    assert find(scene.db, name) == []
+    assert {row["title"] for row in scene.rows("SELECT title FROM calendar_event WHERE title LIKE '1:1%'")} == {
+        "1:1 with "
+    }
+    assert scene.proven()
 
 
 def test_names_are_kept_sealed_and_are_sealed_anew_with_the_other_secrets(scene: Scene, find: Any) -> None:
