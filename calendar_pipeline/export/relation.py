@@ -26,12 +26,7 @@ RELATIONS: Mapping[str, Relation] = {
         Relation(name="event_history", by="recorded_at", order="seq", mark="max(seq)"),
         Relation(name="event_version", by="recorded_at", order="seq", mark="max(seq) || '/' || count(valid_to)"),
         Relation(name="calendar_event", by="starts_at", order="id", mark="sum(version) || '/' || max(updated_at)"),
-        Relation(
-            name="meeting",
-            by="starts_at",
-            order="starts_at, ical_uid",
-            mark="sum(versions) || '/' || max(last_changed_at)",
-        ),
+        Relation(name="meeting", by="starts_at", order="starts_at, ical_uid", mark=_ANY_CHANGE),
         Relation(
             name="calendar_day",
             by="day",
@@ -39,7 +34,7 @@ RELATIONS: Mapping[str, Relation] = {
             mark="md5(string_agg(t::text, '' ORDER BY t))",
         ),
         Relation(name="sync_run", by="started_at", order="id", mark="max(id)"),
-        Relation(name="sync_quality", by="day", order="day, calendar_id", mark="sum(syncs)"),
+        Relation(name="sync_quality", by="day", order="day, calendar_id", mark=_ANY_CHANGE),
         Relation(name="bot_outcome", by="recorded_at", order="event_id, version, bot_id", mark=_ANY_CHANGE),
         Relation(name="webhook_quality", by="day", order="day, subscription_id", mark=_ANY_CHANGE),
     )

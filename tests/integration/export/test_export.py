@@ -115,6 +115,36 @@ def test_a_month_that_is_gone_loses_its_file(busy: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "event_version/project=p/month=2026-01/part.parquet").exists()
 
 
+def test_a_meeting_that_leaves_one_of_its_calendars_is_written_again(busy: Any, tmp_path: Path) -> None:
+    """The copy that is left has not changed; what is told of the meeting has."""
+    busy.calendar("other")
+    busy.write("copy", at=JANUARY, calendar="other", ical_uid="uid-b")
+    run(busy, tmp_path, "meeting")
+    busy.write("copy", at=JANUARY, calendar="other", ical_uid="uid-b", change="deleted")
+    assert run(busy, tmp_path, "meeting") == (1, 2, 0)
+    meetings = pd.read_parquet(tmp_path / "meeting").set_index("ical_uid")
+    assert meetings.loc["uid-b", "calendars"] == 1
+
+
+def test_days_that_come_as_others_go_are_written(busy: Any, tmp_path: Path) -> None:
+    """Where records of syncs are kept for less than a month, as many days of one go as come."""
+
+    def sync(day: int) -> None:
+        busy.execute(
+            "INSERT INTO sync_run (project_id, calendar_id, started_at, finished_at, outcome, requests, pages, items,"
+            " created, updated, deleted, restored, quarantined, response_bytes)"
+            " VALUES ('p', 'c', :at, :at, 'synced', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            at=JANUARY + timedelta(days=day),
+        )
+
+    sync(0)
+    run(busy, tmp_path, "sync_quality")
+    busy.execute("DELETE FROM sync_run")
+    sync(1)
+    assert run(busy, tmp_path, "sync_quality") == (1, 0, 0)
+    assert str(pd.read_parquet(tmp_path / "sync_quality")["day"].iloc[0]) == "2026-01-06"
+
+
 def test_erased_content_leaves_the_files_with_the_next_export(busy: Any, keyring: KeyRing, tmp_path: Path) -> None:
     busy.write("secret", at=JANUARY, title="call bob@example.com")
     run(busy, tmp_path)
