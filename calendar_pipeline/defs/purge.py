@@ -2,7 +2,9 @@
 
 A run that holds the last materialisation of any partition stays: without it the partition would show as missing. Of its
 events only those materialisations stay, so what is kept beyond the retention is an event for each asset and partition.
-This reads and writes tables of Dagster's, so it stands here alone and a test fails should Dagster change them.
+Partitions of calendars that are gone show nothing. Results of checks, which Dagster itself never removes, go with their
+runs, but each check's last. This reads and writes tables of Dagster's, so it stands here alone and a test fails should
+Dagster change them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -16,9 +18,14 @@ PAGE = 200
 _LAST = """
     SELECT DISTINCT ON (asset_key, partition) id, run_id FROM event_logs
     WHERE dagster_event_type = 'ASSET_MATERIALIZATION' AND asset_key IS NOT NULL
+      AND (partition IS NULL OR partition IN (SELECT partition FROM dynamic_partitions))
     ORDER BY asset_key, partition, id DESC
 """
 _SHOWN = f"SELECT DISTINCT run_id FROM ({_LAST}) AS last"
+_RESULTS = """
+    DELETE FROM asset_check_executions WHERE run_id NOT IN (SELECT run_id FROM runs) AND id NOT IN (
+        SELECT max(id) FROM asset_check_executions GROUP BY asset_key, check_name, partition)
+"""
 _BARE = f"DELETE FROM event_logs WHERE run_id = ANY(%(runs)s) AND id NOT IN (SELECT id FROM ({_LAST}) AS last)"
 
 
@@ -43,6 +50,8 @@ def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int =
         cursor = runs[-1]
     for run in old:
         instance.delete_run(run)
+    with _storage(instance).index_connection() as connection:
+        connection.exec_driver_sql(_RESULTS)
     return len(old)
 
 
@@ -50,15 +59,18 @@ def _bare(instance: dg.DagsterInstance, runs: list[str]) -> None:
     """Leave of the runs' events the materialisations that are shown."""
     if not runs:
         return
-    storage = instance.event_log_storage
-    assert isinstance(storage, SqlEventLogStorage)
-    with storage.index_connection() as connection:
+    with _storage(instance).index_connection() as connection:
         connection.exec_driver_sql(_BARE, {"runs": runs})
 
 
 def _shown(instance: dg.DagsterInstance) -> set[str]:
     """Runs that hold a partition's last materialisation."""
+    with _storage(instance).index_connection() as connection:
+        return {str(row[0]) for row in connection.exec_driver_sql(_SHOWN)}
+
+
+def _storage(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    """All of Dagster's tables are in one database; see ``dagster.yaml``."""
     storage = instance.event_log_storage
     assert isinstance(storage, SqlEventLogStorage)
-    with storage.index_connection() as connection:
-        return {str(row[0]) for row in connection.exec_driver_sql(_SHOWN)}
+    return storage
