@@ -18,6 +18,8 @@ app = typer.Typer()
 
 MOST_ROWS = 50
 
+_UNKNOWN = "There is no calendar {} in this database; --all {} those that there are."
+
 
 @app.command()
 def sync(
@@ -39,7 +41,7 @@ def sync(
         with db.single() as connection:
             followed = store.all_calendars(connection)
         if calendar_id is not None and calendar_id not in followed:
-            raise NotFound(f"There is no calendar {calendar_id} in this database; --all syncs those that there are.")
+            raise NotFound(_UNKNOWN.format(calendar_id, "syncs"))
         wanted = followed if calendar_id is None else [calendar_id]
         ingest = wiring.ingest(settings, db)
         outcomes: list[Outcome] = []
@@ -60,7 +62,7 @@ def verify(
     calendar_id: Annotated[str | None, typer.Argument(help="The calendar to verify.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Verify every calendar.")] = False,
 ) -> None:
-    """Compare what we hold with a fresh listing, without writing. Exit code 1 if anything was lost."""
+    """Compare what we hold with a fresh listing, without writing. Exit code 1 if anything was lost or not compared."""
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.ingest import store
@@ -73,9 +75,10 @@ def verify(
         migrations.check(db)
         with db.single() as connection:
             followed = store.all_calendars(connection)
+            connected = store.connected(connection)
         if calendar_id is not None and calendar_id not in followed:
-            raise typer.BadParameter(f"there is no calendar {calendar_id}")
-        wanted = followed if calendar_id is None else [calendar_id]
+            raise NotFound(_UNKNOWN.format(calendar_id, "verifies"))
+        wanted = connected if calendar_id is None else [calendar_id]
         table = Table("calendar", "event", "difference", "will be mended by the next sync")
         results: list[proof.Verified] = []
         with Progress(console=err, transient=True) as progress:
@@ -93,7 +96,11 @@ def verify(
     lost = sum(result.lost for result in results)
     equal = sum(result.code is None and not result.deviations for result in results)
     out.print(f"{equal} of {len(wanted)} calendars equal the provider's listing; {lost} events lost.")
-    raise typer.Exit(1 if lost else 0)
+    if unsure := len(wanted) - sum(result.code is None for result in results):
+        out.print(f"{unsure} not compared: the table says why, or another worker is reading them. Try again later.")
+    if calendar_id is None and (away := len(followed) - len(connected)):
+        out.print(f"{away} left out: they are disconnected.")
+    raise typer.Exit(1 if lost or unsure else 0)
 
 
 def _table(outcomes: "Sequence[Outcome]") -> Table:

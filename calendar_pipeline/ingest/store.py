@@ -350,6 +350,14 @@ def all_calendars(connection: Connection) -> list[str]:
     return list(connection.execute(_ALL).scalars())
 
 
+_CONNECTED = sa.text("SELECT id FROM calendar WHERE state = 'connected' ORDER BY id")
+
+
+def connected(connection: Connection) -> list[str]:
+    """Those of them that can be read."""
+    return list(connection.execute(_CONNECTED).scalars())
+
+
 _WAITING = sa.text(f"""
     SELECT id, requested_gen, failures, look_again, next_sync_at FROM calendar
     WHERE (next_sync_at <= :now AND failures > 0

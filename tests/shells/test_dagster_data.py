@@ -20,6 +20,7 @@ from calendar_pipeline.secrets.keyring import KeyRing, generate
 from sandbox.server import Running, running
 
 OLD = generate("old")
+COMPARING = [("verify", "compare_with_providers", "calendars"), ("reconcile", "compare_and_mend", "calendars")]
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_rotation_goes_on_where_it_stopped(followed: list[str], db: Database, ke
     assert rotate.rotate(db, ring).sealed == {}
 
 
-@pytest.mark.parametrize(("which", "asked"), [("all", 2), ("failed", 1), ("one", 1), ("cal_none", 0)])
+@pytest.mark.parametrize(("which", "asked"), [("all", 2), ("failed", 1), ("one", 1)])
 def test_resync_asks_for_those_that_are_wanted(
     followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance, db: Database, which: str, asked: int
 ) -> None:
@@ -163,6 +164,28 @@ def test_a_verified_calendar_is_well_and_a_lost_event_is_named_with_what_to_do(
     told = message(run(definitions, instance, "verify"))
     assert followed[0] in told
     assert "Start the job 'resync'" in told
+
+
+@pytest.mark.parametrize(("job", "op", "field"), [("resync", "ask_for_syncs", "which"), *COMPARING])
+def test_an_id_that_no_calendar_has_is_told_rather_than_nothing_done(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance, db: Database, job: str, op: str,
+    field: str,
+) -> None:  # fmt: skip
+    told = message(run(definitions, instance, job, **{op: {field: f"{followed[0]}, cal_none"}}))
+    assert "No calendar here is called cal_none: give ids" in told
+    assert number(db, "SELECT count(*) FROM calendar WHERE requested_gen > synced_gen") == 0
+
+
+@pytest.mark.parametrize("job", [job for job, *_ in COMPARING])
+def test_what_could_not_be_compared_is_not_taken_for_well(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance, db: Database, job: str
+) -> None:
+    """A disconnected calendar is nobody's failure."""
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE calendar SET held_from = NULL WHERE id = :id"), {"id": followed[0]})
+        connection.execute(sa.text("UPDATE calendar SET state = 'disconnected' WHERE id = :id"), {"id": followed[1]})
+    told = message(run(definitions, instance, job))
+    assert f"1 of 1 calendars could not be compared: {followed[0]} (never_synced)." in told
 
 
 def test_a_calendar_that_lacks_events_is_read_anew_by_reconcile(
@@ -218,6 +241,36 @@ def test_old_runs_go_but_those_that_a_partition_shows(
     assert [record.dagster_run.job_name for record in instance.get_run_records()] == ["sync"]
     found = instance.get_status_by_partition(EVENT_HISTORY, followed, calendars) or {}
     assert {status.name for status in found.values() if status} == {"MATERIALIZED"}
+
+
+def test_what_showed_a_calendar_that_is_gone_goes(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    instance.delete_dynamic_partition(str(calendars.name), followed[0])
+    purge.purge(instance, older_than=timedelta(seconds=-5))
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        told = connection.execute(sa.text("SELECT DISTINCT partition FROM event_logs WHERE partition IS NOT NULL"))
+        assert list(told.scalars()) == [followed[1]]
+
+
+def test_of_checks_whose_runs_went_the_last_result_stays(
+    followed: list[str], definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    """Dagster removes none by itself: 700 a day."""
+    for _ in range(3):
+        run(definitions, instance, "quarantine")
+    [last] = instance.get_run_records(dg.RunsFilter(job_name="quarantine"), limit=1)
+
+    def results() -> list[Any]:
+        with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+            rows = connection.execute(sa.text("SELECT check_name, run_id FROM asset_check_executions ORDER BY id"))
+            return [tuple(row) for row in rows]
+
+    assert len(results()) == 3
+    purge.purge(instance, older_than=timedelta(days=1))
+    assert len(results()) == 3
+    purge.purge(instance, older_than=timedelta(seconds=-5))
+    assert results() == [("quarantine_empty", last.dagster_run.run_id)]
 
 
 CLONE_RUN = """

@@ -118,6 +118,17 @@ def test_what_we_lost_is_named_and_not_written(bench: Any, both: Any, verify: Ve
         bench.execute("DROP TABLE kept, told")
 
 
+def test_what_cannot_be_compared_is_not_taken_for_equal(bench: Any, both: Any, verify: Verify) -> None:
+    """One that its user disconnected cannot be read and is left out."""
+    bench.execute("UPDATE calendar SET held_from = NULL WHERE id = :id", id=both["google"].id)
+    bench.execute("UPDATE calendar SET state = 'disconnected' WHERE id = :id", id=both["microsoft"].id)
+    code, said = verify()
+    assert (code, summary(said)) == (1, (0, 1, 0))
+    assert "could not be compared: never_synced" in said
+    assert "1 not compared" in said
+    assert "1 left out: they are disconnected" in said
+
+
 def test_what_is_only_news_is_no_loss(bench: Any, both: Any, verify: Verify) -> None:
     new = {(one.id, add(bench, one, "New", days=1.5)): ("created", "yes") for one in both.values()}
     before = stored(bench)
