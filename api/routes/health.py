@@ -47,8 +47,6 @@ def keys(service: Services) -> str | None:
         ring = keyfile.load(service.settings)
     except SetupError as refusal:
         return str(refusal)
-    except OSError:
-        return f"The key file {keyfile.file(service.settings)} cannot be read: give this process the right to."
     if service.keyring.active not in ring.kids:
         return f"Key {service.keyring.active!r} is in use here but not set any more: restore it or restart the API."
     return None

@@ -4,9 +4,8 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, rules, run, webhooks
+from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, rules, run, trouble, webhooks
 from calendar_pipeline.cli.console import err
-from calendar_pipeline.errors import CalendarPipelineError
 from calendar_pipeline.settings import Settings
 from sandbox.cli import app as sandbox_app
 
@@ -33,10 +32,12 @@ def _root(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFuncti
 
 
 def main() -> None:
-    """Entry point: expected errors become one line and exit code 2."""
+    """Entry point: what can be expected to go wrong becomes one line and exit code 2."""
     try:
         app()
-    except CalendarPipelineError as error:
+    except trouble.KINDS as error:
+        if (line := trouble.said(error)) is None:
+            raise
         err.print("error:", style="red", end=" ")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

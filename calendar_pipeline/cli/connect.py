@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from calendar_pipeline.cli.console import out
-from calendar_pipeline.errors import NotFound, SetupError
+from calendar_pipeline.errors import SetupError
 from calendar_pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="OAuth applications for hosted connect.")
@@ -40,8 +40,7 @@ def register(
     with wiring.database(settings, connections=2) as db:
         migrations.check(db)
         with db.begin() as connection:
-            if project not in {one.id for one in projects.all_projects(connection)}:
-                raise NotFound(f"There is no project {project}; `calendar-pipeline project create` makes one.")
+            projects.require(connection, project)
             store.register(
                 connection,
                 keyfile.load(settings),
@@ -82,9 +81,11 @@ def remove(
     from calendar_pipeline import wiring
     from calendar_pipeline.connect import store
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
 
     with wiring.database(Settings.load(), connections=2) as db:
         migrations.check(db)
         with db.begin() as connection:
+            projects.require(connection, project)
             store.remove(connection, project, platform)
     out.print("Forgotten.")

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from calendar_pipeline.cli.console import out
-from calendar_pipeline.errors import NotFound
 from calendar_pipeline.settings import Settings
 
 app = typer.Typer()
@@ -43,6 +42,7 @@ def erase(
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.history import erase as erasures
+    from calendar_pipeline.projects import store as projects
     from calendar_pipeline.secrets import keyfile
 
     if (calendar is None) == (person is None) or (person is None) != (project is None):
@@ -56,6 +56,7 @@ def erase(
             else:
                 assert person is not None
                 assert project is not None
+                projects.require(connection, project)
                 ring = keyfile.load(settings)
                 done = erasures.person(connection, ring, project, person, names=name or (), now=now)
             if not yes:
@@ -77,14 +78,15 @@ def retention(
     from calendar_pipeline import wiring
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.history import retention as retentions
+    from calendar_pipeline.projects import store as projects
 
     if (days is None) != forever:
         raise typer.BadParameter("give --days or --forever")
     with wiring.database(Settings.load(), connections=2) as db:
         migrations.check(db)
         with db.begin() as connection:
-            if not retentions.keep(connection, project, days):
-                raise NotFound(f"There is no project {project} in this database.")
+            projects.require(connection, project)
+            retentions.keep(connection, project, days)
     out.print(f"{project} keeps {'all of its history' if days is None else f'{days} days of history'}.")
 
 
@@ -101,6 +103,7 @@ def export(
     from calendar_pipeline.db import migrate as migrations
     from calendar_pipeline.export import relation as relations
     from calendar_pipeline.export.write import export as write
+    from calendar_pipeline.projects import store as projects
 
     settings = Settings.load()
     root = to or settings.export_url
@@ -111,6 +114,9 @@ def export(
     wanted = [relations.relation(name) for name in table]
     with wiring.database(settings, connections=2) as db:
         migrations.check(db)
+        if project is not None:
+            with db.single() as connection:
+                projects.require(connection, project)
         for one in wanted:
             done = write(db, one, root, project=project, since=since.replace(tzinfo=UTC) if since else None)
             out.print(

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from calendar_pipeline.cli.console import out
+from calendar_pipeline.errors import NotFound
 from calendar_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def list_keys(project: Annotated[str, typer.Argument(help="The project's id.")])
 
     table = Table("key", "name", "begins … ends", "scopes", "created", "last used", "expires", "revoked")
     with _database() as db, db.single() as connection:
+        projects.require(connection, project)
         for key in projects.keys(connection, project):
             ends = f"{key.prefix}…{key.last_four}"
             times = (key.created_at, key.last_used_at, key.expires_at, key.revoked_at)
@@ -95,6 +97,7 @@ def create_key(
     now = wiring.utc_now()
     expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
     with _database() as db, db.begin() as connection:
+        projects.require(connection, project)
         made = projects.create_key(connection, project, now=now, name=name, scopes=scopes, expires_at=expires_at)
         audit.by_command(connection, project, action="project keys create", subject=made.key.id, at=now)
     out.print(f"key      {made.key.id}\nAPI key  {made.secret}", highlight=False)
@@ -113,6 +116,9 @@ def revoke_key(
 
     now = wiring.utc_now()
     with _database() as db, db.begin() as connection:
+        projects.require(connection, project)
+        if key not in {one.id for one in projects.keys(connection, project)}:
+            raise NotFound(f"{project} has no key {key}: 'calendar-pipeline project keys list' shows which it has.")
         projects.revoke_key(connection, project, key, now=now)
         audit.by_command(connection, project, action="project keys revoke", subject=key, at=now)
     out.print(f"{key} is revoked.", highlight=False)
@@ -125,9 +131,11 @@ def show_audit(
 ) -> None:
     """Show who asked for which write, and how it was answered; the latest last."""
     from calendar_pipeline.projects import audit
+    from calendar_pipeline.projects import store as projects
 
     table = Table("number", "at", "who", "what", "subject", "status", "request")
     with _database() as db, db.single() as connection:
+        projects.require(connection, project)
         for entry in audit.latest(connection, project, limit=last):
             status = "no answer" if entry.status is None else str(entry.status)
             number, at = str(entry.sequence), _instant(entry.at)

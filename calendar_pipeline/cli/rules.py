@@ -33,12 +33,14 @@ def show(project: Project) -> None:
     from calendar_pipeline import wiring
     from calendar_pipeline.bots import rule_store, rules
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
     from calendar_pipeline.secrets import keyfile
 
     settings = Settings.load()
     with wiring.database(settings, connections=1) as db:
         migrations.check(db)
         with db.single() as connection:
+            projects.require(connection, project)
             kept = rule_store.get(connection, keyfile.load(settings), project)
     if kept is None:
         out.print(f"{project} has no rules: bots are made by the application alone.")
@@ -56,19 +58,20 @@ def put(project: Project, file: File) -> None:
     from calendar_pipeline import wiring
     from calendar_pipeline.bots import rule_store
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
     from calendar_pipeline.secrets import keyfile
 
     settings, given = Settings.load(), _read(file)
     with wiring.database(settings, connections=1) as db:
         migrations.check(db)
         with db.begin() as connection:
+            projects.require(connection, project)
             unknown = rule_store.strangers(connection, project, sorted(given.calendars))
             if unknown:
                 raise SetupError(
                     f"The project has no calendar {', '.join(unknown)}: correct `calendars` in {file.name}."
                 )
-            if not rule_store.put(connection, keyfile.load(settings), project, given, now=wiring.utc_now()):
-                raise NotFound(f"There is no project {project}.")
+            rule_store.put(connection, keyfile.load(settings), project, given, now=wiring.utc_now())
     out.print("The rules are set. Bots are made and cancelled by them from now on.")
 
 
@@ -78,10 +81,12 @@ def clear(project: Project) -> None:
     from calendar_pipeline import wiring
     from calendar_pipeline.bots import rule_store
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
 
     with wiring.database(Settings.load(), connections=1) as db:
         migrations.check(db)
         with db.begin() as connection:
+            projects.require(connection, project)
             cleared = rule_store.clear(connection, project, now=wiring.utc_now())
     out.print("The rules are cleared; their bots will be cancelled." if cleared else f"{project} has no rules.")
 
@@ -96,12 +101,14 @@ def override(
     from calendar_pipeline import wiring
     from calendar_pipeline.bots import rule_store
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
 
     if answer not in ANSWERS:
         raise SetupError(f"Say {', '.join(ANSWERS)}, not {answer!r}.")
     with wiring.database(Settings.load(), connections=1) as db:
         migrations.check(db)
         with db.begin() as connection:
+            projects.require(connection, project)
             found = rule_store.override(connection, project, event, ANSWERS[answer], now=wiring.utc_now())
             is_ruled = rule_store.is_ruled(connection, project)
     if not found:
@@ -120,6 +127,7 @@ def dry_run(
     from calendar_pipeline import wiring
     from calendar_pipeline.bots import ruling
     from calendar_pipeline.db import migrate as migrations
+    from calendar_pipeline.projects import store as projects
 
     given, back = _read(file), _back(since)
     table = Table(
@@ -131,6 +139,7 @@ def dry_run(
     with wiring.database(Settings.load(), connections=1) as db:
         migrations.check(db)
         with db.single() as connection:
+            projects.require(connection, project)
             for one in ruling.forecast(connection, project, given, since=now - back, now=now):
                 counts[one.change] += 1
                 if everything or one.change != "none":

@@ -32,6 +32,7 @@ def create(
 ) -> None:
     """Tell an endpoint of events from now on."""
     from calendar_pipeline.projects import model as projects
+    from calendar_pipeline.projects import store as stored
     from calendar_pipeline.secrets import keyfile
     from calendar_pipeline.webhooks import address, client, subscriptions
     from calendar_pipeline.webhooks.address import Refused
@@ -52,6 +53,7 @@ def create(
         raise SetupError(f"{refusal} See WEBHOOK_ALLOW_HTTP, WEBHOOK_ALLOWED_NETWORKS and WEBHOOK_PORTS.") from None
     secret = projects.new_signing_secret() if own_secret else None
     with _connection(settings) as connection:
+        stored.require(connection, project)
         new = NewSubscription(url=url, triggers=triggers, secret=secret)
         [made] = subscriptions.create(connection, keyfile.load(settings), project, [new], now=datetime.now(UTC))
     out.print(f"webhook         {made.id}", highlight=False)

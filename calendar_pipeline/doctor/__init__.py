@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from calendar_pipeline import wiring
 from calendar_pipeline.db import migrate
@@ -34,8 +34,10 @@ def examine(settings: Settings, *, clock: Clock = wiring.utc_now) -> list[Findin
             findings += _database(settings, db, ring, clock)
     except SetupError as error:
         findings.append(found("database", "cannot be used", str(error), broken=True))
-    except OperationalError:
-        findings.append(found("database", "not reachable", "check DATABASE_URL and the server", broken=True))
+    except DBAPIError as error:
+        told = next(iter(str(error.orig).splitlines()), type(error).__name__)
+        remedy = "check DATABASE_URL, the server, and what its user may do"
+        findings.append(found("database", f"cannot be used ({told})", remedy, broken=True))
     return findings
 
 

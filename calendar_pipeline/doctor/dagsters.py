@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from calendar_pipeline.db.connect import Database
+from calendar_pipeline.db.connect import Database, psycopg_url
 from calendar_pipeline.doctor.finding import Finding, found
 from calendar_pipeline.settings import Settings
 
@@ -27,7 +27,7 @@ PURGED = timedelta(days=2)
 def examine(settings: Settings, db: Database) -> Iterator[Finding]:
     """From Dagster's storage, wherever it is."""
     given = settings.dagster_postgres_url
-    url = make_url(given.get_secret_value()) if given else make_url(db.url).set(database="dagster")
+    url = psycopg_url(given.get_secret_value()) if given else db.url.set(database="dagster")
     try:
         with Database(url, connections=1) as storage, storage.single() as connection:
             yield from _examine(settings, connection)

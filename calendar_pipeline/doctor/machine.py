@@ -48,8 +48,12 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
 
 def disk(settings: Settings, usage: Callable[[Path], Usage] = shutil.disk_usage) -> Finding:
     """Room where the embedded PostgreSQL, keys and logs lie. A server elsewhere has its own monitoring."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    there = usage(settings.state_dir)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        there = usage(settings.state_dir)
+    except OSError as error:
+        told = f"STATE_DIR {settings.state_dir} cannot be used ({error.strerror})"
+        return found("disk", told, "give this process the right to, or set another STATE_DIR", broken=True)
     text = f"{there.free / 1024**3:.1f} GiB free"
     if there.free < min(LEAST_FREE, LEAST_PART * there.total):
         return found("disk", text, "make room, or lower retention ('calendar-pipeline retention')", broken=True)

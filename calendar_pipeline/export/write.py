@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.errors import SetupError
 from calendar_pipeline.export import store
 from calendar_pipeline.export.relation import Relation, path
 from calendar_pipeline.export.store import Column, Month
@@ -47,7 +48,10 @@ def export(
     import fsspec
 
     began = time.monotonic()
-    files, base = fsspec.core.url_to_fs(root)
+    try:
+        files, base = fsspec.core.url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise SetupError(f"Nothing can be written there: {error}. Name a folder or an object store.") from None
     done = Exported(relation.name)
     with db.single() as connection:
         columns = store.columns(connection, relation)

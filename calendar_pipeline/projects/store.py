@@ -75,6 +75,12 @@ def all_projects(conn: Connection) -> Sequence[Project]:
     return [Project(id=row.id, name=row.name, created_at=row.created_at) for row in rows]
 
 
+def require(conn: Connection, project_id: str) -> None:
+    """Raise NotFound, in words for an operator, unless there is this project."""
+    if conn.execute(sa.select(project.c.id).where(project.c.id == project_id)).first() is None:
+        raise NotFound(f"There is no project {project_id}: 'calendar-pipeline project list' shows which there are.")
+
+
 def create_key(
     conn: Connection,
     project_id: str,

@@ -24,9 +24,15 @@ def load(settings: Settings) -> KeyRing:
             "run 'calendar-pipeline keys generate', keep the line in your secret store, and set it."
         )
     path = file(settings)
-    if not path.exists():
-        _create(path)
-    return KeyRing.parse(path.read_text().strip())
+    try:
+        if not path.exists():
+            _create(path)
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise SetupError(
+            f"The key file {path} cannot be read: give this process the right to, or set CALENDAR_PIPELINE_KEYS."
+        ) from None
+    return KeyRing.parse(text.strip())
 
 
 def file(settings: Settings) -> Path:

@@ -8,6 +8,7 @@ row, column or project does not open. Nonces are 96 random bits; retire a key lo
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -109,5 +110,7 @@ def kid_of(sealed: bytes) -> str:
 
 
 def generate(kid: str, *, random_bytes: Callable[[int], bytes] = os.urandom) -> str:
-    """A new key as it is written in CALENDAR_PIPELINE_KEYS."""
+    """A new key as it is written in CALENDAR_PIPELINE_KEYS; raises SetupError for a name that cannot be read back."""
+    if not re.fullmatch(r"[\w.-]{1,64}", kid):
+        raise SetupError("Name the key with up to 64 letters, digits, dots, dashes and underscores.")
     return f"{kid}:{base64.b64encode(random_bytes(KEY)).decode()}"

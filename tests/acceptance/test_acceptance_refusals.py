@@ -44,6 +44,54 @@ def test_an_unknown_calendar_is_refused(stranger: Stranger, database_url: str, t
     assert "There is no calendar cal_0123456789abcdef" in refusal(ended)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["webhooks", "create", "proj_*", "https://1.1.1.1/hook"],
+        ["export", "--project", "proj_*", "--table", "meeting", "--to", "exports"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_unknown_project_is_refused(
+    stranger: Stranger, database_url: str, tmp_path: Path, arguments: list[str]
+) -> None:
+    """An export of none would find no rows, and so remove what a former one wrote."""
+    ended = stranger(arguments, DATABASE_URL=database_url, STATE_DIR=str(tmp_path))
+    assert "There is no project proj_*: 'calendar-pipeline project list' shows" in refusal(ended)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://postgres:canary@127.0.0.1:9/none", "cannot be used (connection failed:"),
+        ("postgresql://postgres:canary@127.0.0.1:port/none", "are written postgresql://user:password@host:5432/name"),
+    ],
+    ids=["nobody answers", "no port"],
+)
+def test_a_database_that_cannot_be_used_is_told_of_and_its_password_is_not(
+    stranger: Stranger, tmp_path: Path, url: str, told: str
+) -> None:
+    line = refusal(stranger(["project", "list"], DATABASE_URL=url, STATE_DIR=str(tmp_path)))
+    assert told in line
+    assert "canary" not in line
+
+
+def test_settings_that_will_not_do_are_named(stranger: Stranger) -> None:
+    line = refusal(stranger(["project", "list"], API_PORT="many", SYNC_THREADS="0", PUBLIC_BASE_URL="http://x.example"))
+    for name in ("API_PORT: ", "SYNC_THREADS: ", "PUBLIC_BASE_URL: PUBLIC_BASE_URL must be an https address"):
+        assert name in line
+
+
+@pytest.mark.parametrize("arguments", [["migrate"], ["sync", "--all"]], ids=" ".join)
+def test_a_state_directory_that_cannot_be_used_is_named(
+    stranger: Stranger, database_url: str, tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    state = tmp_path / "file" / "state"
+    given = {"DATABASE_URL": database_url} if arguments[0] == "sync" else {}
+    assert str(state) in refusal(stranger(arguments, STATE_DIR=str(state), **given))
+
+
 @pytest.mark.parametrize("arguments", [["sync", "--all"], ["project", "create", "acme"]], ids=" ".join)
 @pytest.mark.parametrize("ring", ["junk", "k1:c2hvcnQ=", "k1:"], ids=["no pair", "short", "empty"])
 def test_a_bad_key_ring_is_refused_and_not_shown(

@@ -122,6 +122,12 @@ def test_generated_keys_differ_and_parse() -> None:
     assert KeyRing.parse(one).active == "k"
 
 
+@pytest.mark.parametrize("kid", ["", "a,b", "a:b", "a b", "k" * 65])
+def test_a_name_that_would_not_be_read_back_is_refused(kid: str) -> None:
+    with pytest.raises(SetupError, match="Name the key"):
+        generate(kid)
+
+
 @pytest.mark.parametrize(
     "value",
     [b"", b"\x01", b"\x02\x01a" + bytes(40), b"\x01\xff" + bytes(20), b"\x01\x01\xff" + bytes(40)],
