@@ -36,6 +36,9 @@ class ProviderError(CalendarPipelineError):
     `body` is its error object where the connection's owner is to see it; it never holds a credential.
     """
 
+    status: int | None = None
+    """The HTTP status of a refused read."""
+
     def __init__(self, code: str, message: str = "", *, body: Mapping[str, object] | None = None) -> None:
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code

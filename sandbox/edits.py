@@ -108,8 +108,7 @@ def patch(calendar: Calendar, event_id: str, changes: Mapping[str, Any], now: da
         recurrence = tuple(changes["recurrence"]) if changes.get("recurrence") else event.recurrence
         _reschedule(calendar, event, start, recurrence, now)
     elif changes.get("recurrence"):
-        message = "Only a series has a recurrence to change: create a new event with the recurrence instead."
-        raise Unusable(message)
+        _repeat(event, start, tuple(changes["recurrence"]))
     if (event.start, event.end) != (start, end):
         event.fields = event.fields | {"sequence": int(event.fields.get("sequence", 0)) + 1}
     event.start, event.end = start, end
@@ -193,6 +192,15 @@ def split(calendar: Calendar, instance_id: str, changes: Mapping[str, Any], now:
     patch(calendar, master.id, {"recurrence": list(cut)}, now)
     new_id = f"{base}_R{suffix(original).rstrip('Z')}"
     return insert(calendar, body, now, event_id=new_id)
+
+
+def _repeat(event: Event, start: When, recurrence: tuple[str, ...]) -> None:
+    """Make a single event a series: it keeps its id, which names no meeting any more but all of them."""
+    if event.series_id is not None:
+        message = "An instance does not repeat by itself: change its series, or create a new event."
+        raise Unusable(message)
+    expand.check(start, recurrence)
+    event.recurrence = recurrence
 
 
 def _reschedule(calendar: Calendar, master: Event, start: When, recurrence: tuple[str, ...], now: datetime) -> None:

@@ -14,6 +14,7 @@ from calendar_pipeline.event import Awkward, Event
 from calendar_pipeline.history.redact import texts
 
 MAX_ID = 1024
+"""Bytes of an id: they are indexed, and PostgreSQL's indexes hold no more than 2704."""
 MAX_TITLE = 8000
 MAX_LINK = 2048
 MAX_ATTENDEES = 1000
@@ -92,7 +93,7 @@ def fingerprint(row: Mapping[str, object], raw: Mapping[str, object], *, noise: 
 
 
 def _objection(event: Event) -> str | None:
-    if len(event.provider_event_id) > MAX_ID or len(event.series_id or "") > MAX_ID:
+    if any(_is_long(text) for text in (event.provider_event_id, event.series_id, event.ical_uid)):
         return "id_too_long"
     if len(event.title or "") > MAX_TITLE:
         return "title_too_long"
@@ -109,3 +110,7 @@ def _objection(event: Event) -> str | None:
     if b"\\u0000" in encoded and any("\0" in text for text in texts(event.raw)):
         return "nul_character"
     return None
+
+
+def _is_long(text: str | None) -> bool:
+    return text is not None and len(text.encode(errors="replace")) > MAX_ID

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import OperatorMustAct
-from calendar_pipeline.event import Item, Platform
+from calendar_pipeline.event import Event, Item, Platform
 from calendar_pipeline.history import persons, redact
 from calendar_pipeline.history import store as history
 from calendar_pipeline.history.diff import Held, Told, missing, sort
@@ -21,8 +21,11 @@ from calendar_pipeline.providers.port import (
     Known,
     Meter,
     News,
+    Window,
 )
 from calendar_pipeline.secrets.keyring import KeyRing
+
+EDGE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,11 @@ def _read_with(
     full: bool,
     now: datetime,
 ) -> Reading:
-    """One read; a listing that would delete more than half of what we hold is made twice before it is believed."""
+    """One read.
+
+    A listing is made twice before it is believed that would delete more than half of what we hold, or an event that
+    the provider still has for that time.
+    """
     window = plan.horizon(claimed.id, now=now, buffer=ingest.buffer).window
     why = plan.needs_listing(
         full=full,
@@ -115,13 +122,24 @@ def _read_with(
         return reading
     live = [row for row in reading.held if not row.is_deleted and news.complete.overlaps(row.starts_at, row.ends_at)]
     lost = missing(reading.told, reading.held, news.complete)
-    if plan.is_suspicious(deletes=len(lost), live=len(live)):
+    is_suspicious = plan.is_suspicious(deletes=len(lost), live=len(live))
+    found = [] if is_suspicious else _look_up(provider, grant, claimed, reading, lost, meter)
+    if is_suspicious or any(_is_listed(item, news.complete) for item in found):
         again = provider.news(grant, claimed.platform_uuid, since=None, window=window, meter=meter)
         again = replace(again, why=reading.news.why, announced=reading.news.announced)
         reading = _compare(ingest, claimed, again, erased)
         lost = missing(reading.told, reading.held, news.complete)
+        found = _look_up(provider, grant, claimed, reading, lost, meter)
+    away = [item for item in found if not _is_listed(item, news.complete)]
+    return replace(reading, told=_sorted(claimed, [*reading.news.items, *away], erased)) if away else reading
+
+
+def _look_up(
+    provider: CalendarProvider, grant: Grant, claimed: Claim, reading: Reading, lost: Sequence[Held], meter: Meter
+) -> Sequence[Item]:
+    """What became of the events that a listing did not name."""
     if not lost:
-        return reading
+        return ()
     asked = [
         Known(
             provider_event_id=row.provider_event_id,
@@ -131,8 +149,17 @@ def _read_with(
         )
         for row in lost
     ]
-    found = provider.look_up(grant, claimed.platform_uuid, asked, time_zone=reading.news.cursor.time_zone, meter=meter)
-    return replace(reading, told=_sorted(claimed, [*reading.news.items, *found], erased)) if found else reading
+    zone = reading.news.cursor.time_zone
+    return provider.look_up(grant, claimed.platform_uuid, asked, time_zone=zone, meter=meter)
+
+
+def _is_listed(item: Item, window: Window) -> bool:
+    """Whether the listing should have named this event. If not, it is among deleted items or in another calendar.
+
+    This near to the window's edges that cannot be said: providers differ on where days begin that have no hours.
+    """
+    inner = Window(start=window.start + EDGE, end=window.end - EDGE)
+    return isinstance(item, Event) and inner.overlaps(item.starts_at, item.ends_at)
 
 
 def _compare(ingest: Ingest, claimed: Claim, news: News, erased: Sequence[Person]) -> Reading:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from calendar_pipeline.errors import AccessRevoked, ContractBroken, CursorExpired, TryLater
+from calendar_pipeline.errors import ContractBroken, CursorExpired, TryLater
 from calendar_pipeline.event import Awkward, Event, Item, Platform, Tombstone
 from calendar_pipeline.providers import missing as absent
 from calendar_pipeline.providers import pages
@@ -118,18 +118,14 @@ class GoogleCalendar:
         return absent.look_up(
             missing,
             lambda event: self._get(grant, calendar, event, meter),
-            lambda raw: parse.item(raw, zone=time_zone, hosts=self._hosts),
+            # A single event that repeats by now is a series: its id names no meeting any more.
+            lambda raw: None if "recurrence" in raw else parse.item(raw, zone=time_zone, hosts=self._hosts),
         )
 
     def _get(self, grant: Grant, calendar: str | None, event_id: str, meter: Meter) -> Json | None:
-        """One event or series by its id; None if it is gone."""
+        """One event or series by its id; None if it is cancelled."""
         request = self._events.get(calendarId=calendar or "primary", eventId=event_id, prettyPrint=False)
-        try:
-            raw = self._execute(request, grant, meter, with_cursor=False)
-        except (CursorExpired, AccessRevoked) as refused:
-            if refused.code in ("notFound", "deleted") or isinstance(refused, CursorExpired):
-                return None
-            raise
+        raw = self._execute(request, grant, meter, with_cursor=False)
         return None if raw.get("status") == "cancelled" else raw
 
     def _items(self, page: Json) -> list[Item]:
@@ -166,13 +162,12 @@ class GoogleCalendar:
         try:
             body: object = request.execute(http=service.Authorized(self._transport, grant, meter), num_retries=0)
         except HttpError as refused:
-            raise classify.api_error(
-                int(refused.resp.status),
-                dict(refused.resp),
-                refused.content,
-                with_cursor=with_cursor,
-                now=self._clock(),
-            ) from None
+            status = int(refused.resp.status)
+            error = classify.api_error(
+                status, dict(refused.resp), refused.content, with_cursor=with_cursor, now=self._clock()
+            )
+            error.status = status
+            raise error from None
         except (ValueError, RecursionError):  # bytes that are not UTF-8, numbers without end, nesting without end
             raise TryLater("not_json", "an answer that is not JSON") from None
         if not isinstance(body, dict):

@@ -215,9 +215,11 @@ class MicrosoftCalendar:
             answer = self._transport.request("GET", url, headers=headers)
         meter.count(len(answer.body))
         if answer.status != 200:
-            raise classify.graph_error(
+            error = classify.graph_error(
                 answer.status, answer.headers, answer.body, with_cursor=with_cursor, now=self._clock()
             )
+            error.status = answer.status
+            raise error
         try:
             body: object = json.loads(answer.body)
         except (ValueError, RecursionError):  # bytes that are not UTF-8, numbers without end, nesting without end

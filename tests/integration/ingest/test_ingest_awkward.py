@@ -1,6 +1,7 @@
 """An event that cannot be kept is set aside alone: its neighbours, and its calendar, go on."""
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -49,6 +50,8 @@ SET_ASIDE: dict[str, tuple[str, Mapping[str, object]]] = {
     "long title": ("title_too_long", {"summary": "t" * 100_000}),
     "long link": ("link_too_long", {"hangoutLink": f"https://example.zoom.us/j/12345678901?pwd={'p' * 4000}"}),
     "large": ("too_large", {"extendedProperties": {"private": {"x": "x" * 1_100_000}}}),
+    "long uid": ("id_too_long", {"iCalUID": random.Random(1).randbytes(2000).hex()}),
+    "long series": ("id_too_long", {"recurringEventId": "".join(chr(0x4E00 + n * 7) for n in range(1000))}),
     "beyond time": ("bad_end", {"end": {"dateTime": "9999-12-31T23:59:59-10:00"}}),
 }
 

@@ -193,6 +193,87 @@ def test_an_event_moved_out_of_the_window_stays_live_with_its_new_times_and_come
     assert [change for key, change in kinds(bench.history()) if key == event] == ["created", "updated", "updated"]
 
 
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+@pytest.mark.parametrize("knows", [True, False], ids=["incremental", "listing"])
+def test_an_event_that_is_made_to_repeat_is_its_instances_and_no_meeting_of_its_own(bench: Any, knows: bool) -> None:
+    """Asked for by its id, Google shows the series, as if it were one more meeting at its first time."""
+    event, neighbour = bench.add("Talk"), bench.add("Neighbour")
+    bench.sync()
+    bench.world.patch_event(bench.cal.there, event, {"recurrence": ["RRULE:FREQ=WEEKLY;COUNT=3"]})
+    if not knows:
+        bench.lose_token()
+    outcome = bench.sync()
+    assert (outcome.created, outcome.deleted) == (3, 1)
+    assert bench.events()[event]["is_deleted"]
+    assert sorted(bench.live().values()) == ["Neighbour", "Talk", "Talk", "Talk"]
+    assert bench.events()[neighbour]["version"] == 1
+
+
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+def test_an_event_that_its_calendars_listing_does_not_name_is_gone_though_the_provider_still_has_it(bench: Any) -> None:
+    """It lies among deleted items, or was moved to another calendar of the mailbox, under the same id."""
+    event, neighbour = bench.add("Thrown away"), bench.add("Neighbour")
+    bench.sync()
+
+    def listing(url: str, answer: Answer) -> Answer:
+        page = json.loads(answer.body)
+        key = next((key for key in ("items", "value") if key in page), None)
+        if key is None or "/delta" in url:
+            return answer
+        page[key] = [raw for raw in page[key] if raw["id"] != event]
+        return replace(answer, body=json.dumps(page).encode())
+
+    bench.transport.rewrite = listing
+    bench.lose_token()
+    outcome = bench.sync()
+    asked = bench.asked()
+    listings = asked.get("events.list", 0) + asked.get("calendarView", 0)
+    assert (asked["events.get"], listings) == (2, 1 + 2), "the listing was made twice before it was believed"
+    assert (outcome.deleted, set(bench.live())) == (1, {neighbour})
+
+
+NOT_FOUND = b'{"error": {"errors": [{"reason": "notFound"}], "details": [{"reason": "NOT_FOUND"}]}}'
+FORBIDDEN = b'{"error": {"errors": [{"reason": "forbidden"}], "code": "ErrorAccessDenied"}}'
+
+
+def refuse_look_ups(bench: Any, status: int, body: bytes) -> None:
+    def refused(url: str, answer: Answer) -> Answer:
+        is_single = url.partition("?")[0].rpartition("/")[2] not in ("events", "calendarView", "delta", "token")
+        return replace(answer, status=status, body=body) if is_single else answer
+
+    bench.transport.rewrite = refused
+
+
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+@pytest.mark.parametrize("body", [b"<html>Not Found</html>", NOT_FOUND], ids=["page", "two reasons"])
+def test_a_missing_event_that_is_not_found_is_gone_however_that_is_said(bench: Any, body: bytes) -> None:
+    event, neighbour = bench.add("Gone"), bench.add("Neighbour")
+    bench.sync()
+    bench.world.delete_event(bench.cal.there, event)
+    refuse_look_ups(bench, 404, body)
+    bench.lose_token()
+    outcome = bench.sync()
+    assert (outcome.status, outcome.deleted, set(bench.live())) == ("synced", 1, {neighbour})
+
+
+@pytest.mark.parametrize("platform", ["google", "microsoft"])
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_missing_event_that_cannot_be_asked_for_is_left_alone_and_holds_up_nobody(bench: Any, status: int) -> None:
+    """The calendar itself had just been listed; yet it was taken for lost, and all of its events with it."""
+    event, neighbour = bench.add("Hidden"), bench.add("Neighbour")
+    bench.sync()
+    bench.world.delete_event(bench.cal.there, event)
+    bench.world.retitle_event(bench.cal.there, neighbour, "Retitled")
+    refuse_look_ups(bench, status, FORBIDDEN)
+    bench.lose_token()
+    outcome = bench.sync()
+    assert (outcome.status, bench.live()) == ("synced", {event: "Hidden", neighbour: "Retitled"})
+    assert (bench.quarantined(), bench.row["suspected_at"]) == ({event: "refused"}, None)
+    bench.transport.rewrite = None
+    bench.lose_token()
+    assert (bench.sync().deleted, bench.quarantined()) == (1, {})
+
+
 def test_an_event_moved_out_is_told_incrementally_too(bench: Any) -> None:
     event = bench.add()
     bench.sync()

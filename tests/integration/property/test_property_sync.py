@@ -196,6 +196,12 @@ class SyncMachine(RuleBasedStateMachine):
             recurrence=[f"RRULE:FREQ={frequency}{until}"],
         )
 
+    @rule(pick=PICK, frequency=st.sampled_from(["DAILY;COUNT=4", "WEEKLY"]))
+    def make_it_repeat(self, pick: int, frequency: str) -> None:
+        """A single event becomes a series, a series gets another rule."""
+        if event := self._some_event(pick, instances=False):
+            self._edit(self.world.patch_event, event, {"recurrence": [f"RRULE:FREQ={frequency}"]})
+
     @rule(pick=PICK, instances=st.booleans(), hours=st.sampled_from([-700, -48, -1, 1, 24, 72, 900]))
     def move(self, pick: int, instances: bool, hours: int) -> None:
         if event := self._some_event(pick, instances=instances):
