@@ -48,6 +48,8 @@ class Planned:
     follows_link: str | None = None
     ends_at: datetime | None = None
     launch: int = 1
+    is_asked_back: bool = False
+    """The runner was asked to give it back, and has not said what came of that."""
     is_key_taken: bool = False
     """Another bot has its deduplication key by now."""
     is_wanted: bool = True
@@ -125,7 +127,7 @@ class Launch:
 class Recall:
     """Take the bot back from the runner; `because` of what. Then it is planned anew."""
 
-    because: Literal["moved", "link_changed", "link_removed", "cancelled", "declined", "unwanted"]
+    because: Literal["moved", "link_changed", "link_removed", "cancelled", "declined", "unwanted", "unanswered"]
     until: datetime
     """The end of the meeting it was sent to. If the runner does not answer by then, the bot counts as given back."""
 
@@ -202,7 +204,11 @@ def decide(bot: Planned, event: Followed | None, *, policy: Policy, now: datetim
         case "over" | "underway":
             return Nothing()
         case "handed":
-            return _recall(bot, stands, event, policy=policy, now=now) or Nothing()
+            recall = _recall(bot, stands, event, policy=policy, now=now)
+            if recall is None and bot.is_asked_back:
+                # The reason has passed, but the runner may have given it back by now: only then can it be sent again.
+                return Recall("unanswered", until(bot, policy=policy))
+            return recall or Nothing()
         case "sent":
             # Whether the runner has it is not known. Before anything else it is taken back, or asked for again.
             if (recall := _recall(bot, stands, event, policy=policy, now=now)) is not None:

@@ -358,6 +358,7 @@ def recalled(connection: Connection, bots: Sequence[str], *, lease: uuid.UUID, n
 
 _RELEASE = sa.text("""
     UPDATE bot SET lease_token = NULL, lease_until = NULL,
+        attempts = CASE WHEN r.due_at IS NULL THEN 0 ELSE bot.attempts END,
         due_at = CASE WHEN bot.asked <> r.asked THEN bot.due_at ELSE r.due_at END
     FROM json_to_recordset(CAST(:rows AS json)) AS r(id text, asked bigint, due_at timestamptz)
     WHERE bot.id = r.id AND lease_token = :lease
@@ -365,6 +366,9 @@ _RELEASE = sa.text("""
 
 
 def release(connection: Connection, waits: Mapping[str, tuple[int, datetime | None]], *, lease: uuid.UUID) -> None:
-    """Give claims back; each bot is looked at again at its instant, or at once if something came in (`asked`)."""
+    """Give claims back; each bot is looked at again at its instant, or at once if something came in (`asked`).
+
+    One without an instant was answered: the runner is not asked again.
+    """
     rows = [{"id": bot_id, "asked": asked, "due_at": due_at} for bot_id, (asked, due_at) in waits.items()]
     connection.execute(_RELEASE, {"rows": json_text(rows), "lease": lease})

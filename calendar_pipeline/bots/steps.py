@@ -88,6 +88,7 @@ def planned(bot: Claimed, *, is_key_taken: bool = False) -> Planned:
         follows_link=bot.follows_link,
         ends_at=bot.ends_at,
         launch=bot.launch,
+        is_asked_back=bot.handed_at is not None and bot.attempts > 0,
         is_key_taken=is_key_taken,
         is_wanted=bot.unwanted_because is None,
     )
@@ -224,7 +225,7 @@ def seeks_heir(bot: Claimed, seen: Seen) -> bool:
     return (
         bot.made_by == "client"
         and bot.state in ("scheduled", "staged")
-        and bot.gone_because in (None, "event_deleted", "event_over", "calendar_disconnected")
+        and bot.gone_because in (None, "event_deleted", "event_declined", "event_over", "calendar_disconnected")
         and seen.event is not None
         and seen.event.is_deleted
         and seen.series_id is not None

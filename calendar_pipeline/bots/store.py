@@ -282,6 +282,10 @@ _CALENDAR_DISCONNECTED = sa.text("""
                asked = asked + 1
         WHERE calendar_id = :calendar AND state = 'scheduled' AND gone_at IS NULL
         RETURNING id, event_id, event_version, state
+    ), planned AS (
+        UPDATE bot SET due_at = :now, asked = asked + 1
+        WHERE calendar_id = :calendar AND gone_at IS NOT NULL AND lease_token IS NOT NULL
+          AND gone_because NOT IN ('deleted', 'superseded')
     ), judged AS (
         INSERT INTO bot_rules_review (project_id, calendar_id)
         SELECT r.project_id, c.id FROM calendar c JOIN bot_rules r ON r.project_id = c.project_id
@@ -295,7 +299,8 @@ _CALENDAR_DISCONNECTED = sa.text("""
 def calendar_disconnected(conn: Connection, calendar_id: str, *, now: datetime) -> int:
     """Take the scheduled bots of a calendar away from API clients, in the transaction that disconnects it.
 
-    Returns how many. Once it is connected again, the reconciliation brings them back.
+    Returns how many. Once it is connected again, the reconciliation brings them back. What is just being planned is
+    planned anew, since it may be about to bring one back.
     """
     return conn.execute(_CALENDAR_DISCONNECTED, {"calendar": calendar_id, "now": now}).rowcount
 
@@ -307,12 +312,17 @@ _CALENDAR_RECONNECTED = sa.text("""
         WHERE c.id = :calendar AND r.rules IS NOT NULL
     )
     UPDATE bot SET due_at = :now, asked = asked + 1
-    WHERE calendar_id = :calendar AND gone_because = 'calendar_disconnected'
+    WHERE calendar_id = :calendar AND state = 'scheduled'
+      AND (gone_at IS NULL OR gone_because = 'calendar_disconnected'
+           OR lease_token IS NOT NULL AND gone_because NOT IN ('deleted', 'superseded'))
 """)
 
 
 def calendar_reconnected(conn: Connection, calendar_id: str, *, now: datetime) -> int:
-    """Have the bots looked at that a disconnection took away, in the transaction that connects the calendar again."""
+    """Have the bots looked at that a disconnection took away, in the transaction that connects the calendar again.
+
+    Those as well that a plan made before may be about to take away.
+    """
     return conn.execute(_CALENDAR_RECONNECTED, {"calendar": calendar_id, "now": now}).rowcount
 
 

@@ -23,6 +23,7 @@ RECALLED = {
     "cancelled": "event cancelled",
     "declined": "event declined by the calendar's owner",
     "unwanted": "the rules do not want it any more",
+    "unanswered": "it was asked for before, and it is not known whether it was given back",
 }
 
 
@@ -74,6 +75,8 @@ def _is_rules(step: Decision) -> bool:
 
 def _is_events(step: Decision) -> bool:
     match step:
+        case plan.Recall(because="unanswered"):
+            return False
         case plan.Move() | plan.ChangeLink() | plan.Suspend() | plan.Resume() | plan.Recall():
             return True
         case plan.TakeAway():

@@ -18,6 +18,9 @@ from calendar_pipeline.providers.transport import Answer, Transport
 PASSING = frozenset((408, 425, 429))
 """Refusals below 500 that are no refusals of the bot."""
 
+GOING = TERMINAL | {"leaving", "post_processing"}
+"""States of a bot that is out of its meeting, or leaves it: by an earlier request of ours, perhaps."""
+
 
 class AttendeeRunner:
     """A client of one server, with one API key of it. Safe to share among threads."""
@@ -46,7 +49,7 @@ class AttendeeRunner:
         """Delete the bot there, or if it is on its way already, make it leave."""
         try:
             known = self._find(order)
-            if known is None or known.get("state") in TERMINAL:
+            if known is None or known.get("state") in GOING:
                 return GivenBack()
             path = f"{self._bots}/{quote(_id(known), safe='')}"
             answer = self._ask("DELETE", path)

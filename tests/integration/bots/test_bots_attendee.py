@@ -109,6 +109,15 @@ def test_recalling(attendee, runner) -> None:
     attendee.start()
 
 
+@pytest.mark.parametrize("state", ["leaving", "post_processing"])
+def test_a_bot_that_leaves_already_is_as_good_as_given_back(attendee, runner, state) -> None:
+    """It was made to leave, and the answer was lost: asked once more, the server refuses to make it leave again."""
+    runner.launch(order())
+    attendee.bots["bot_0000000000000000"]["state"] = state
+    attendee.faults = ["", "400", "400"]
+    assert runner.recall(order()) == GivenBack()
+
+
 def test_through_faults_and_a_restart_each_bot_is_there_once(site, attendee) -> None:
     wired = replace(site.bots, runner=AttendeeRunner(Transport(timeout=0.5), base_url=attendee.url, api_key="k"))
     site.bots = wired

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from calendar_pipeline.bots import position
+from calendar_pipeline.bots import position, queue, run, steps, store
 from calendar_pipeline.bots.plan import Policy
 from calendar_pipeline.calendars import store as calendars
 from calendar_pipeline.calendars.model import CalendarPatch
@@ -173,6 +174,39 @@ def test_a_disconnected_calendar_takes_its_bots_away_at_once_and_reconnected_bri
     assert site.shown(bots[2]) is not None
 
 
+@pytest.mark.parametrize("comes", ["the calendar back", "the event back to a calendar that goes"])
+def test_a_calendar_that_comes_or_goes_while_its_bots_are_planned_is_not_overlooked(site, comes) -> None:
+    """The plan was made of how the calendar stood before, and written after: nobody looked at the bot again."""
+    event = site.event()
+    bot = site.bot(event)
+    if comes == "the calendar back":
+        with site.db.begin() as conn:
+            conn.execute(sa.text("UPDATE calendar SET state = 'disconnected'"))
+    else:
+        site.sandbox.cancel_event(site.provider_id, event)
+        site.settle()
+        site.sandbox.restore_event(site.provider_id, event)
+        site.sync()
+        run.follow(site.bots, run.Worked())
+    lease, now = run.new_lease(), site.clock()
+    with site.db.begin() as conn:
+        claimed = queue.claim(conn, lease=lease, length=timedelta(minutes=1), now=now, limit=9, again=9)
+        seen = queue.events(conn, [one.id for one in claimed])
+    with site.db.begin() as conn:
+        if comes == "the calendar back":
+            conn.execute(sa.text("UPDATE calendar SET state = 'connected'"))
+            store.calendar_reconnected(conn, site.calendar, now=now)
+        else:
+            conn.execute(sa.text("UPDATE calendar SET state = 'disconnected'"))
+            store.calendar_disconnected(conn, site.calendar, now=now)
+    plans = [steps.step(one, seen[one.id], None, False, policy=Policy(), now=now) for one in claimed]
+    with site.db.begin() as conn:
+        assert [one.row.id for one in plans] == [bot]
+        assert queue.write(conn, [one.row for one in plans], lease=lease, now=now) == set()
+    site.work()
+    assert (site.shown(bot) is not None) == (comes == "the calendar back")
+
+
 def test_a_bot_that_is_on_its_way_is_not_held_up_by_a_disconnection(site) -> None:
     event = site.event()
     bot = site.bot(event)
@@ -205,6 +239,24 @@ def test_this_and_following_carries_the_bot_to_the_same_meeting(site) -> None:
     assert series
 
 
+def test_this_and_following_carries_the_bot_of_a_declined_instance_too(site) -> None:
+    """The new series asks anew, and the owner may come."""
+    policy = Policy(follow_declines=True)
+    site.event(recurrence=["RRULE:FREQ=DAILY;COUNT=4"], attendees=["boss@example.com"], organizer="boss@example.com")
+    with site.db.single() as conn:
+        rows = conn.execute(sa.text("SELECT id, provider_event_id FROM calendar_event ORDER BY start_time")).all()
+    bot = site.bot(rows[2].provider_event_id)
+    site.sandbox.respond(site.provider_id, rows[2].provider_event_id, "declined")
+    site.sync()
+    site.work(policy=policy)
+    assert site.row(bot).gone_because == "event_declined"
+    site.sandbox.split_series(site.provider_id, rows[1].provider_event_id, {"summary": "Other"})
+    site.sync()
+    site.work(policy=policy)
+    assert site.shown(bot) is not None
+    assert "carried" in site.decisions(bot)
+
+
 def test_several_bots_of_one_event_follow_it_alike(site) -> None:
     event = site.event()
     bots = [site.bot(event) for _ in range(3)]
@@ -219,7 +271,6 @@ def test_a_bot_made_while_its_event_moves_is_not_left_behind(site) -> None:
     site.work()
     stale_row = site.ours(event)
     with site.db.begin() as conn:
-        from calendar_pipeline.bots import store
         from calendar_pipeline.bots.model import NewBot
 
         stale = store.event(conn, site.project, stale_row)

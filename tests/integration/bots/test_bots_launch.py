@@ -151,6 +151,37 @@ def test_a_bot_that_could_not_be_recalled_goes_to_its_events_new_time(site) -> N
     assert f"{bot}.2" in site.runner.running
 
 
+def test_a_bot_that_may_have_been_given_back_is_sent_anew_when_its_event_moves_back(site) -> None:
+    """Its answer was lost: we took the bot for being there, the runner had made it leave, and nobody came."""
+    event, bot = sent(site)
+
+    def gives_back_in_silence(order) -> Down:
+        site.runner.running.pop(order.key, None)
+        return Down("timeout")
+
+    site.runner.keep = gives_back_in_silence
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=3))
+    site.settle()
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=-3))
+    site.settle()
+    assert (site.shown(bot).state, dict(site.runner.running)) == ("joining", {})
+    site.runner.keep = lambda _: None
+    site.clock.pass_by(seconds=5)
+    site.work()
+    assert (site.shown(bot).state, list(site.runner.running)) == ("joining", [f"{bot}.2"])
+    assert "it was asked for before, and it is not known whether it was given back" in site.reasons(bot)
+
+
+def test_a_bot_that_the_runner_said_it_keeps_is_not_asked_for_again_when_the_reason_has_passed(site) -> None:
+    event, bot = sent(site)
+    site.runner.keep = lambda _: Kept("joined")
+    site.sandbox.cancel_event(site.provider_id, event)
+    site.settle()
+    site.sandbox.restore_event(site.provider_id, event)
+    site.settle()
+    assert (site.runner.recalled, list(site.runner.running)) == ([bot], [bot])
+
+
 def test_bots_that_cannot_be_recalled_hold_up_no_launch(site) -> None:
     event = site.event()
     bots = [site.bot(event) for _ in range(40)]

@@ -111,16 +111,21 @@ class BotMachine(RuleBasedStateMachine):
         except Died:
             time.sleep(LEASE.total_seconds() * 1.2)
 
-    @rule(is_down=st.booleans())
-    def the_runner_goes_or_comes(self, is_down: bool) -> None:
+    @rule(how=st.sampled_from(["well", "deaf", "dumb"]))
+    def the_runner_is(self, how: str) -> None:
+        """One that is dumb does what it is asked for, and its answer is lost."""
         runner = self.site.runner
 
-        def accepts_in_silence(order: Any) -> Down:
+        def accepts(order: Any) -> Down:
             runner.running.setdefault(order.key, order)
             return Down("timeout")
 
-        runner.answer = accepts_in_silence if is_down else lambda _: None
-        runner.keep = (lambda _: Down("timeout")) if is_down else lambda _: None
+        def gives_back(order: Any) -> Down:
+            runner.running.pop(order.key, None)
+            return Down("timeout")
+
+        runner.answer = {"well": lambda _: None, "deaf": lambda _: Down("timeout"), "dumb": accepts}[how]
+        runner.keep = {"well": lambda _: None, "deaf": lambda _: Down("timeout"), "dumb": gives_back}[how]
 
     @precondition(lambda self: self.events)
     @rule()
@@ -176,6 +181,8 @@ class BotMachine(RuleBasedStateMachine):
         site = self.site
         for bot in self.bots:
             row = site.row(bot)
+            if row.state == "joining":
+                assert {bot, f"{bot}.{row.launch}"} & site.runner.running.keys(), "we think that the runner has it"
             with site.db.single() as conn:
                 event = conn.execute(
                     sa.text("SELECT provider_event_id FROM calendar_event WHERE id = :id"), {"id": row.event_id}

@@ -26,6 +26,7 @@ BOTS = {
     "sent": {"phase": "sent"},
     "handed": {"phase": "handed"},
     "replaced": {"phase": "handed", "launch": 2},
+    "asked back": {"phase": "handed", "is_asked_back": True},
     "underway": {"phase": "underway"},
     "ended": {"phase": "over"},
     "cancelled": {"phase": "scheduled", "gone": "event_deleted"},
@@ -90,6 +91,7 @@ dropped    connected    standing   *     *     *      | restored THEN-AS-SCHEDUL
 bygone     connected    standing   *     *     *      | restored THEN-AS-SCHEDULED
 
 # the runner has it, or may have it: it is taken back once, and never from a meeting that is on
+asked back *            *          *     *     *      | recalled
 replaced   *            cancelled  *     *     *      | recalled
 replaced   connected    declined   *     *     *      | recalled
 replaced   connected    unwanted   *     *     *      | recalled
@@ -246,7 +248,7 @@ def test_every_combination_is_decided_as_the_table_says() -> None:
         assert [words.name(decision).replace(" ", "_") for decision in decisions] == want, case
         used.add(number)
     assert used == set(range(len(ROWS)))
-    assert len(CASES) == 14 * (2 * 4 * 3 * 3 * 4 + 4)
+    assert len(CASES) == 15 * (2 * 4 * 3 * 3 * 4 + 4)
 
 
 def test_planning_again_changes_nothing_more() -> None:
