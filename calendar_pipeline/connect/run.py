@@ -199,7 +199,8 @@ class Connector:
 
         What came of it stands in the project's audit log, under `request_id`.
         """
-        flow = self._take(platform, state, "asked", "answered", cookies)
+        with self._db.begin() as conn:
+            flow = self._take(conn, platform, state, "asked", cookies)
         if isinstance(flow, Refused):
             return flow
         try:
@@ -210,7 +211,9 @@ class Connector:
                 if (target := store.target(conn, flow.project_id, flow.request)) is not None:
                     refresh_token = consent.refresh_token or ""
                     self._reconnect(conn, flow, target, consent.account, refresh_token)
-                    return self._done(conn, flow, target, "reconnected", request_id=request_id)
+                    store.end(conn, flow.id)
+                    self._note(conn, flow, "calendar reconnected", subject=target, request_id=request_id)
+                    return self._back(flow.id, flow.request, target)
             return self._ask_which(flow, consent)
         except NotFound:
             return self._refused(flow, _Stop("calendar_gone"), request_id=request_id)
@@ -220,64 +223,49 @@ class Connector:
     def pick(
         self, platform: Platform, token: str, choice: str, *, cookies: Mapping[str, str], request_id: str
     ) -> Done | Refused:
-        """The person picked a calendar of the account; told in the audit log as `answer` is."""
-        flow = self._take(platform, token, "granted", "answered", cookies)
-        if isinstance(flow, Refused):
-            return flow
-        try:
-            picked = next((one for one in flow.choices if one.id == choice), None)
-            if picked is None or flow.account is None or flow.refresh_token is None:
-                raise _Stop("no_such_calendar")
-            place = store.flow_place("refresh_token", flow.id, flow.project_id)
-            refresh_token = self._open(flow.refresh_token, place)
-            secret = self._open(flow.client_secret, store.secret_place(flow.application_id, flow.project_id))
-            new = NewCalendar(
-                platform=platform,
-                client_id=flow.client_id,
-                client_secret=secret,
-                refresh_token=refresh_token,
-                platform_uuid=None if picked.is_primary else picked.id,
-                metadata=flow.request.metadata,
-                deduplication_key=flow.request.deduplication_key,
-            )
-            now, did = self._clock(), "created"
-            with self._db.begin() as conn:
-                try:
-                    made = calendars.create(conn, self._keyring, flow.project_id, new, now=now).id
-                    store.note_account(conn, flow.project_id, made, flow.account, now=now)
-                except DuplicateKey:  # made by someone else while this person was picking
-                    found = store.target(conn, flow.project_id, flow.request)
-                    if found is None:
-                        raise _Stop("calendar_gone") from None
-                    made, did = found, "reconnected"
-                    self._reconnect(conn, flow, made, flow.account, refresh_token)
-                return self._done(conn, flow, made, did, request_id=request_id)
-        except _Stop as stop:
-            return self._refused(flow, stop, request_id=request_id)
+        """The person picked a calendar of the account; told in the audit log as `answer` is.
+
+        Of a button pressed twice, browsers show the second answer only: it waits for the first, and is the same.
+        """
+        with self._db.begin() as conn:
+            flow = self._take(conn, platform, token, "granted", cookies)
+            if isinstance(flow, Refused):
+                browser = cookies.get(plan.cookie_name(plan.flow_of(token), self._base_url))
+                done = store.finished(conn, token, platform=platform, browser=browser, now=self._clock())
+                return flow if done is None else self._back(plan.flow_of(token), done, done.calendar_id)
+            try:
+                with conn.begin_nested():
+                    made, did = self._follow(conn, flow, choice)
+            except _Stop as stop:
+                trouble = stop
+            else:
+                store.finish(conn, flow.id, token=token, calendar_id=made)
+                self._note(conn, flow, f"calendar {did}", subject=made, request_id=request_id)
+                return self._back(flow.id, flow.request, made)
+        return self._refused(flow, trouble, request_id=request_id)
 
     # -- parts of the steps
 
     def _take(
-        self, platform: Platform, token: str, stage: store.Stage, to: store.Stage, cookies: Mapping[str, str]
+        self, conn: Connection, platform: Platform, token: str, stage: store.Stage, cookies: Mapping[str, str]
     ) -> Flow | Refused:
         if not plan.could_be_token(token):
             return Refused(trouble="used_or_expired")
         now, flow_id = self._clock(), plan.flow_of(token)
         browser = cookies.get(plan.cookie_name(flow_id, self._base_url))
-        with self._db.begin() as conn:
-            flow = store.advance(
-                conn,
-                token,
-                platform=platform,
-                stage=stage,
-                to=to,
-                new_token=self._token(flow_id),
-                browser=browser,
-                now=now,
-            )
-            if flow is not None:
-                return flow
-            is_waiting = store.is_waiting(conn, token, stage=stage, now=now)
+        flow = store.advance(
+            conn,
+            token,
+            platform=platform,
+            stage=stage,
+            to="answered",
+            new_token=self._token(flow_id),
+            browser=browser,
+            now=now,
+        )
+        if flow is not None:
+            return flow
+        is_waiting = store.is_waiting(conn, token, stage=stage, now=now)
         return Refused(trouble="other_browser" if is_waiting else "used_or_expired")
 
     def _redeem(self, flow: Flow, code: str) -> Consent:
@@ -311,6 +299,35 @@ class Connector:
             store.grant(conn, flow.id, token=token, refresh_token=sealed, account=consent.account, choices=choices)
         return Picking(flow=replace(flow, account=consent.account, choices=choices), token=token)
 
+    def _follow(self, conn: Connection, flow: Flow, choice: str) -> tuple[str, str]:
+        """The calendar that was picked, and how it came: made, or reconnected."""
+        picked = next((one for one in flow.choices if one.id == choice), None)
+        if picked is None or flow.account is None or flow.refresh_token is None:
+            raise _Stop("no_such_calendar")
+        place = store.flow_place("refresh_token", flow.id, flow.project_id)
+        refresh_token = self._open(flow.refresh_token, place)
+        secret = self._open(flow.client_secret, store.secret_place(flow.application_id, flow.project_id))
+        new = NewCalendar(
+            platform=flow.request.platform,
+            client_id=flow.client_id,
+            client_secret=secret,
+            refresh_token=refresh_token,
+            platform_uuid=None if picked.is_primary else picked.id,
+            metadata=flow.request.metadata,
+            deduplication_key=flow.request.deduplication_key,
+        )
+        now = self._clock()
+        try:
+            made = calendars.create(conn, self._keyring, flow.project_id, new, now=now).id
+        except DuplicateKey:  # made by someone else while this person was picking
+            found = store.target(conn, flow.project_id, flow.request)
+            if found is None:
+                raise _Stop("calendar_gone") from None
+            self._reconnect(conn, flow, found, flow.account, refresh_token)
+            return found, "reconnected"
+        store.note_account(conn, flow.project_id, made, flow.account, now=now)
+        return made, "created"
+
     def _reconnect(self, conn: Connection, flow: Flow, calendar_id: str, account: Account, refresh_token: str) -> None:
         """Give the calendar the new grant, if it is the same account's. The next sync, at once, tries it."""
         calendar = calendars.get(conn, flow.project_id, calendar_id)
@@ -334,11 +351,9 @@ class Connector:
         calendars.patch(conn, self._keyring, flow.project_id, calendar_id, change, now=now)
         store.note_account(conn, flow.project_id, calendar_id, account, now=now)
 
-    def _done(self, conn: Connection, flow: Flow, calendar_id: str, did: str, *, request_id: str) -> Done:
-        store.end(conn, flow.id)
-        self._note(conn, flow, f"calendar {did}", subject=calendar_id, request_id=request_id)
-        location = plan.back(flow.request.return_url, state=flow.request.return_state, calendar_id=calendar_id)
-        return Done(location=location, cookie=plan.cookie_name(flow.id, self._base_url))
+    def _back(self, flow: str, request: Request, calendar_id: str | None) -> Done:
+        location = plan.back(request.return_url, state=request.return_state, calendar_id=calendar_id)
+        return Done(location=location, cookie=plan.cookie_name(flow, self._base_url))
 
     def _refused(self, flow: Flow, stop: _Stop, *, request_id: str) -> Refused:
         again = None

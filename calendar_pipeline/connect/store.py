@@ -255,6 +255,33 @@ def end(conn: Connection, flow: str) -> None:
     conn.execute(sa.delete(connect_state).where(connect_state.c.id == flow))
 
 
+def finish(conn: Connection, flow: str, *, token: str, calendar_id: str) -> None:
+    """The connection is over, and `token` leads back from it until it runs out; what it held is forgotten."""
+    forgotten = ("refresh_token", "account_id", "account_email", "choices", "user_label", "login_hint", "metadata")
+    conn.execute(
+        sa.update(connect_state)
+        .where(connect_state.c.id == flow)
+        .values(token_hash=plan.digest(token), calendar_id=calendar_id, **dict.fromkeys(forgotten, sa.null()))
+    )
+
+
+def finished(conn: Connection, token: str, *, platform: Platform, browser: str | None, now: datetime) -> Request | None:
+    """What `token` led to, if it was used in this browser and its connection is over; with the calendar's id."""
+    row = conn.execute(
+        sa.select(connect_state.c.return_url, connect_state.c.return_state, connect_state.c.calendar_id).where(
+            connect_state.c.token_hash == plan.digest(token),
+            connect_state.c.stage == "answered",
+            connect_state.c.browser_hash == plan.digest(browser or ""),
+            connect_state.c.expires_at > now,
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return Request(
+        platform=platform, return_url=row.return_url, return_state=row.return_state, calendar_id=row.calendar_id
+    )
+
+
 def target(conn: Connection, project_id: str, request: Request) -> str | None:
     """The calendar that a request means to reconnect: by its id, or by its deduplication key. Raises NotFound."""
     query = sa.select(calendar.c.id).where(calendar.c.project_id == project_id)

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -319,9 +320,67 @@ def test_fault_52_a_link_works_once(person: Person, link: Link) -> None:
 @both
 def test_fault_52_a_choice_works_once(person: Person, link: Link, client: httpx.Client) -> None:
     page = person.visit(person.consent(person.visit(link()).headers["location"]))
-    assert person.pick(page, person.at.ada).status_code == 303
+    done = person.pick(page, person.at.ada)
+    assert done.status_code == 303
+    other = person.another()
+    for name in (person.at.ada, "Team &lt;b&gt;events&lt;/b&gt;"):
+        assert person.pick(page, name).status_code == 400, "the cookie went with the first answer"
+        assert other.pick(page, name).status_code == 400
+    [made] = client.get("/calendars").json()["results"]
+    assert (told(done.headers["location"])["calendar_id"], made["platform_uuid"]) == (made["id"], None)
+
+
+def test_who_presses_the_button_twice_is_led_back_by_the_second_answer(
+    person: Person, link: Link, client: httpx.Client, db: Database, clock: Any, tenant: Any
+) -> None:
+    """A browser shows the last answer only, and had not read the first: it said that the link was used already."""
+    page = person.visit(
+        person.consent(person.visit(link(user_label="Ada L.", metadata={"a": "b"})).headers["location"])
+    )
+    before = httpx.Cookies(person.jar)
+    first = person.pick(page, person.at.ada)
+    for name in (person.at.ada, "Team &lt;b&gt;events&lt;/b&gt;"):
+        person.jar = httpx.Cookies(before)
+        second = person.pick(page, name)
+        assert (second.status_code, second.headers["location"]) == (303, first.headers["location"])
+    [made] = client.get("/calendars").json()["results"]
+    assert made["platform_uuid"] is None
+    with db.single() as conn:
+        [entry] = [one for one in audit.entries(conn, tenant.id, limit=9) if one.action.startswith("connect ")]
+        kept = conn.execute(sa.select(connect_state)).mappings().one()
+    assert entry.subject == made["id"]
+    assert {kept[name] for name in ("refresh_token", "account_email", "choices", "user_label", "metadata")} == {None}
+    clock.pass_by(minutes=10, seconds=1)
+    person.jar = httpx.Cookies(before)
     assert person.pick(page, person.at.ada).status_code == 400
+
+
+def test_the_second_press_waits_for_the_first(person: Person, link: Link, client: httpx.Client, db: Database) -> None:
+    page = person.visit(person.consent(person.visit(link()).headers["location"]))
+    token = re.search(r'name="token" value="([^"]+)"', page.text)
+    assert token
+    body = {"token": token[1], "calendar": re.findall(r'name="calendar" value="([^"]+)"', page.text)[0]}
+    cookie = "; ".join(f"{name}={value}" for name, value in person.jar.items())
+
+    def press() -> httpx.Response:
+        return person.ours.post(f"{BASE}{person.form}", data=body, headers={"cookie": cookie}, follow_redirects=False)
+
+    with ThreadPoolExecutor(2) as pool:
+        with db.begin() as conn:
+            conn.execute(sa.text("LOCK TABLE calendar IN ACCESS EXCLUSIVE MODE"))
+            pressed = [pool.submit(press) for _ in range(2)]
+            while _waiting(db) != 2:
+                assert not any(one.done() for one in pressed)
+        answers = [one.result(30) for one in pressed]
+    assert {one.status_code for one in answers} == {303}
+    assert len({one.headers["location"] for one in answers}) == 1
     assert len(client.get("/calendars").json()["results"]) == 1
+
+
+def _waiting(db: Database) -> int:
+    with db.single() as conn:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return int(conn.execute(sa.text(query)).scalar_one())
 
 
 @both
