@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from examples.notetaker.follow import Follower
 from examples.notetaker.live import Pages
 from examples.notetaker.pipeline import Pipeline, Refused
 from examples.notetaker.settings import Settings
-from examples.notetaker.store import Row, Store
+from examples.notetaker.store import OVER, SHOWN, Row, Store
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def forget(request: Request[Any, Any, Any], calendar_id: FromPath[str]) -> Respo
 def schedule(request: Request[Any, Any, Any], event_id: FromPath[str]) -> Response[str]:
     """Send a bot to this meeting."""
     parts, event = _parts(request), _event(request, event_id)
-    if event["bot_id"] is None:
+    if not _has_bot(event):
         try:
             parts.store.set_bot(event_id, parts.pipeline.schedule_bot(event_id))
         except Refused:  # begun meanwhile, or its link is none that bots can join
@@ -206,7 +206,7 @@ def schedule(request: Request[Any, Any, Any], event_id: FromPath[str]) -> Respon
 def unschedule(request: Request[Any, Any, Any], event_id: FromPath[str]) -> Response[str]:
     """Call the bot off."""
     parts, event = _parts(request), _event(request, event_id)
-    if event["bot_id"] is not None:
+    if _has_bot(event):
         try:
             parts.pipeline.unschedule_bot(event["bot_id"])
         except Refused:  # it is on its way already
@@ -264,23 +264,33 @@ def _event(request: Request[Any, Any, Any], event_id: str) -> Row:
 def _shown(parts: Parts, user: Row) -> dict[str, object]:
     now = datetime.now(UTC)
     calendars = parts.store.calendars(user["id"])
+    events = parts.store.upcoming(user["id"], now=now)
     return {
         "user": user,
         "calendars": calendars,
         "disconnected": [one for one in calendars if one["state"] == "disconnected"],
-        "days": _by_day(parts.store.upcoming(user["id"], now=now)),
+        "days": _by_day(events[:SHOWN]),
+        "more": len(events) > SHOWN,
+        "shown": SHOWN,
         "platforms": PLATFORMS,
     }
 
 
-def _by_day(events: Sequence[Row]) -> list[tuple[datetime, list[dict[str, Any]]]]:
-    days: dict[str, list[dict[str, Any]]] = {}
+def _has_bot(event: Row) -> bool:
+    """Whether a bot is to join, or is there: one that is over leaves the place to another."""
+    return event["bot_id"] is not None and event["bot_state"] not in OVER
+
+
+def _by_day(events: Sequence[Row]) -> list[tuple[date, list[dict[str, Any]]]]:
+    """By UTC's days, since nothing here knows the reader's zone; `live.js` puts each under the reader's own."""
+    days: dict[date, list[dict[str, Any]]] = {}
     for event in events:
         times = {name: datetime.fromisoformat(event[name]) for name in ("starts_at", "ends_at")}
-        row = {**dict(event), **times}
+        row = {**dict(event), **times, "has_bot": _has_bot(event)}
         row["bot_join_at"] = datetime.fromisoformat(event["bot_join_at"]) if event["bot_join_at"] else None
-        days.setdefault(f"{times['starts_at']:%Y-%m-%d}", []).append(row)
-    return [(rows[0]["starts_at"], rows) for rows in days.values()]
+        day = date.fromisoformat(event["all_day_on"]) if event["all_day_on"] else times["starts_at"].date()
+        days.setdefault(day, []).append(row)
+    return sorted(days.items())
 
 
 def _notice(said: str) -> str | None:

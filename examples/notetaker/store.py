@@ -21,10 +21,17 @@ CREATE TABLE IF NOT EXISTS calendar (
 );
 CREATE TABLE IF NOT EXISTS event (
     id TEXT PRIMARY KEY, calendar_id TEXT NOT NULL REFERENCES calendar ON DELETE CASCADE, title TEXT,
-    starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, meeting_url TEXT, bot_id TEXT, bot_state TEXT, bot_join_at TEXT
+    starts_at TEXT NOT NULL, ends_at TEXT NOT NULL, meeting_url TEXT, bot_id TEXT, bot_state TEXT, bot_join_at TEXT,
+    all_day_on TEXT
 );
 CREATE TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY);
 """
+
+OVER = ("ended", "fatal_error", "data_deleted")
+"""States of bots that do nothing any more: another one can be sent."""
+
+SHOWN = 100
+"""Meetings on one page."""
 
 Row = sqlite3.Row
 
@@ -38,6 +45,8 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.executescript(SCHEMA)
+        if not any(column["name"] == "all_day_on" for column in self._all("PRAGMA table_info(event)")):
+            self._db.execute("ALTER TABLE event ADD COLUMN all_day_on TEXT")  # a database of an earlier version
 
     def close(self) -> None:
         """Close the database."""
@@ -117,12 +126,13 @@ class Store:
                 if event["is_deleted"]:
                     db.execute("DELETE FROM event WHERE id = ?", (event["id"],))
                     continue
-                bot = next(iter(event["bots"]), {})
+                bot = _current(event["bots"])
                 db.execute(
-                    "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         event["id"], calendar_id, event["name"], event["start_time"], event["end_time"],
                         event["meeting_url"], bot.get("id"), bot.get("state"), bot.get("join_at"),
+                        _all_day_on(event),
                     ),
                 )  # fmt: skip
             if until is not None:
@@ -146,12 +156,13 @@ class Store:
         )
 
     def upcoming(self, user_id: str, *, now: datetime) -> Sequence[Row]:
-        """A user's events that are not over, the next one first."""
+        """A user's events that are not over, the next one first: as many as are shown, and one that tells of more."""
         return self._all(
             "SELECT event.*, calendar.state, calendar.platform FROM event JOIN calendar ON calendar.id = calendar_id "
-            "WHERE user_id = ? AND datetime(ends_at) > datetime(?) ORDER BY datetime(starts_at), title LIMIT 100",
+            "WHERE user_id = ? AND datetime(ends_at) > datetime(?) ORDER BY datetime(starts_at), title LIMIT ?",
             user_id,
             now.isoformat(),
+            SHOWN + 1,
         )
 
     def waiting_for_bots(self, *, now: datetime) -> set[str]:
@@ -188,6 +199,20 @@ class Store:
     def _all(self, statement: str, *values: object) -> Sequence[Row]:
         with self._lock:
             return self._db.execute(statement, values).fetchall()
+
+
+def _current(bots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of an event's bots, oldest first, the one that counts: the newest of those at work, or else the newest."""
+    at_work = [bot for bot in bots if bot["state"] not in OVER]
+    return (at_work or bots or [{}])[-1]
+
+
+def _all_day_on(event: Mapping[str, Any]) -> str | None:
+    """The day of an all-day event, which is the same everywhere on earth; only the provider's own JSON has it."""
+    raw = event["raw"]
+    start = raw.get("start") or {}
+    day = start.get("dateTime") if raw.get("isAllDay") else start.get("date")
+    return day[:10] if day else None
 
 
 def _digest(secret: str) -> str:

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 Shot = Callable[[Page, str], None]
 Stack = Any
 """See conftest."""
+HOUR = timedelta(hours=1)
+MEET = "https://meet.google.com/abc-defg-hij"
 
 
 def sign_in(page: Page, stack: Stack, email: str = "ada@example.com") -> None:
@@ -257,10 +259,54 @@ def test_revoke_reconnect_and_the_bot_is_back(page: Page, stack: Stack, shot: Sh
     expect(switch(page, "Planning")).to_be_checked()
 
 
-def test_a_narrow_screen_shows_it_all(page: Page, stack: Stack, accessible: Callable[[Page], None]) -> None:
-    page.set_viewport_size({"width": 360, "height": 700})
+def test_meetings_stand_under_the_readers_own_days(browser: Browser, stack: Stack) -> None:
+    """In California an evening and the next noon are one day in UTC; an all-day event is no instant anywhere."""
+    first = datetime.now(UTC).date() + timedelta(days=2)
+    for title, start in (
+        ("Evening", f"{first + timedelta(days=1)}T02:00:00Z"),
+        ("Noon", f"{first + timedelta(days=1)}T20:00:00Z"),
+        ("Day off", f"{first + timedelta(days=1)}"),
+    ):
+        stack.sandbox.create_event("ada@example.com", title=title, start=start)
+    context = browser.new_context(locale="en-GB", timezone_id="America/Los_Angeles")
+    page = context.new_page()
     sign_in(page, stack)
     connect(page)
-    expect(page.get_by_text("Planning")).to_be_visible()
+    expect(page.get_by_text("Day off")).to_be_visible()
+
+    def under(day: date) -> str:
+        title = page.get_by_role("heading", name=f"{day:%A} {day.day} {day:%B}")
+        return title.locator("xpath=following-sibling::ul[1]").inner_text()
+
+    told = re.compile("All day|Day off|Evening|Noon")
+    assert told.findall(under(first)) == ["Evening"]
+    assert told.findall(under(first + timedelta(days=1))) == ["All day", "Day off", "Noon"]
+    context.close()
+
+
+def test_a_narrow_screen_shows_it_all(page: Page, stack: Stack, accessible: Callable[[Page], None]) -> None:
+    page.set_viewport_size({"width": 360, "height": 700})
+    long = "ada.king@a-department-with-a-long-name.in-a-subdomain.example.com"
+    for title in ("x" * 100, "Planungsbesprechung mit der Arbeitsgruppe"):
+        stack.sandbox.create_event(
+            "ada@example.com", title=title, start=f"{datetime.now(UTC) + HOUR:%FT%TZ}", link=MEET
+        )
+    sign_in(page, stack, long)
+    connect(page)
+    expect(page.get_by_text("Planungsbesprechung")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    title = page.get_by_text("Planungsbesprechung").bounding_box()
+    assert title
+    assert title["width"] > 180, "a title has room beside its switch"
     accessible(page)
+
+
+def test_many_calendars_leave_the_button_in_sight(page: Page, stack: Stack) -> None:
+    for number in range(20):
+        stack.sandbox.create_calendar(account="ada@example.com", summary=f"Team {number}", client_id="other")
+    sign_in(page, stack)
+    consent(page, "Google", "ada@example.com")
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("radio", name="Team 19")).to_be_attached()
+    assert page.evaluate("document.documentElement.scrollHeight > window.innerHeight")
+    expect(page.get_by_role("button", name="Follow this calendar")).to_be_in_viewport(ratio=1)

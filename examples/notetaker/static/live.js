@@ -10,6 +10,26 @@ function local(root) {
   for (const time of root.querySelectorAll("time[data-format]")) {
     time.textContent = formats[time.dataset.format].format(new Date(time.dateTime));
   }
+  const place = root.querySelector(".days");
+  if (place && place.querySelector(".meetings")) place.replaceChildren(...byDay(place));
+}
+
+// The server knows UTC's days only. Here each meeting comes under the reader's own; an all-day one has its day with it.
+function byDay(place) {
+  const days = new Map();
+  for (const meeting of place.querySelectorAll(".meetings > li")) {
+    const when = meeting.querySelector(".when");
+    const day = when.dataset.day ?? new Date(when.querySelector("time").dateTime).toLocaleDateString("sv"); // 2026-11-27
+    days.set(day, [...(days.get(day) ?? []), meeting]);
+  }
+  return [...days.keys()].sort().flatMap((day) => {
+    const title = document.createElement("h3");
+    title.textContent = formats.day.format(new Date(`${day}T00:00`));
+    const list = document.createElement("ul");
+    list.className = "meetings";
+    list.append(...days.get(day));
+    return [title, list];
+  });
 }
 
 const live = document.getElementById("live");
@@ -22,15 +42,16 @@ function say(text, isTrouble = false) {
   said.classList.toggle("trouble", isTrouble);
 }
 
-// The focus stays where it was: a switch that is drawn anew is found by the meeting that it belongs to.
+// The focus stays where it was: a switch that is drawn anew is found by its meeting, another button by what it does.
 function swap(html) {
-  const place = document.activeElement && document.activeElement.closest("#live li[id]");
+  const form = document.activeElement?.closest("#live form");
+  const meeting = form?.closest("li[id]")?.id;
   live.innerHTML = html;
   local(live);
-  if (place) {
-    const button = document.getElementById(place.id)?.querySelector("button");
-    if (button) button.focus();
-  }
+  const again = meeting
+    ? document.getElementById(meeting)
+    : form && [...live.querySelectorAll("form")].find((one) => one.action === form.action);
+  again?.querySelector("button")?.focus();
 }
 
 function read() {
