@@ -25,16 +25,19 @@ check: $(VENV)/.dev docs
 	home=$$(mktemp -d) && DAGSTER_HOME=$$home $(BIN)/dagster definitions validate -w workspace.yaml; code=$$?; \
 		rm -rf $$home; exit $$code
 
+# One process that says what it does, and tests that may take as long as they like.
+SOAK = $(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -o faulthandler_timeout=0 -s
+
 # The property test for as long as you like: up to EXAMPLES × STEPS random steps for each provider, LEAST of them at least.
 soak: $(VENV)/.dev
 	PROPERTY_EXAMPLES=$(or $(EXAMPLES),400) PROPERTY_STEPS=$(or $(STEPS),40) PROPERTY_LEAST=$(or $(LEAST),10000) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/property tests/integration/bots/test_bots_property.py
+		$(SOAK) tests/integration/property tests/integration/bots/test_bots_property.py
 	WEBHOOK_KILL_DELIVERIES=$(or $(DELIVERIES),1500) WEBHOOK_KILLS=$(or $(KILLS),40) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/webhooks/test_webhook_kills.py
+		$(SOAK) tests/integration/webhooks/test_webhook_kills.py
 	LIVE_KILLS=$(or $(KILLS),25) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/integration/live/test_live_kills.py
+		$(SOAK) tests/integration/live/test_live_kills.py
 	SCHEMA_EXAMPLES=$(or $(EXAMPLES),400) SCHEMA_SEED=$(or $(SEED),$$(date +%s)) \
-		$(BIN)/python -m pytest -p no:xdist -o addopts="--import-mode=importlib" -s tests/contract/api/test_api_schema.py
+		$(SOAK) tests/contract/api/test_api_schema.py
 
 # The documentation as pages, in site/. A warning is an error.
 docs: $(VENV)/.dev
