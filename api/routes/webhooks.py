@@ -103,7 +103,7 @@ def get_webhook(request: Request[Any, Any, Any], webhook_id: FromPath[str]) -> R
 def patch_webhook(
     request: Request[Any, Any, Any], webhook_id: FromPath[str], posted: NamedDependency[Posted]
 ) -> Response[bytes]:
-    """Change an endpoint. Enabling it starts its record anew and makes due what was held."""
+    """Change an endpoint. Enabling it, or another URL, starts its record anew and makes due what waits."""
     service = services.of(request)
     _found(request, webhook_id)
     values = validation.check(posted, patch_fields())

@@ -106,17 +106,20 @@ def patch(
 ) -> Subscription:
     """Apply `change`; raises NotFound.
 
-    Enabling starts the endpoint's record anew, and what was held is due at once.
+    Enabling starts the endpoint's record anew, and what was held is due at once; so does another address, to which what
+    the former one earned (waits, probes) does not apply.
     """
+    anew = change.enabled is True or change.url is not None
     values: dict[str, Any] = {"updated_at": now}
     for name in ("url", "content", "ordering", "concurrency"):
         if (value := getattr(change, name)) is not None:
             values[name] = value
     if change.triggers is not None:
         values["triggers"] = list(change.triggers)
+    if anew:
+        values |= {"failures": 0, "failing_since": None, "silences": 0, "blocked_until": None}
     if change.enabled is True:
-        values |= {"disabled_at": None, "disabled_reason": None, "failures": 0, "failing_since": None}
-        values |= {"silences": 0, "blocked_until": None}
+        values |= {"disabled_at": None, "disabled_reason": None}
     elif change.enabled is False:
         values |= {
             "disabled_at": sa.func.coalesce(_s.disabled_at, now),
@@ -128,7 +131,7 @@ def patch(
         .values(values)
         .returning(*_PUBLIC)
     )
-    if change.enabled is True:
+    if anew:
         d = webhook_delivery.c
         held = (
             sa.update(webhook_delivery)

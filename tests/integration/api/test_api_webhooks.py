@@ -155,6 +155,26 @@ def test_deliveries_and_attempts_are_listed_with_what_was_answered(client: Any, 
     assert client.get("/webhook_deliveries?status=pending").json()["results"] == []
 
 
+def test_a_mended_address_gets_at_once_what_waited_for_the_wrong_one(
+    client: Any, make: Any, attempt: Any, db: Any, clock: Any
+) -> None:
+    """Who had mistyped it waited up to a day for what it had missed, and ten minutes for anything new."""
+    made = make()
+    client.post(f"/webhooks/{made['id']}/test", json={})
+    for _ in range(5):
+        assert attempt().failed == 1
+        clock.pass_by(hours=1)
+    assert attempt().failed == 1
+    assert attempt().attempts == 0
+    mended = client.patch(f"/webhooks/{made['id']}", json={"url": f"{URL}/mended"}).json()
+    assert (mended["state"], mended["failures"], mended["failing_since"]) == ("enabled", 0, None)
+    assert attempt().attempts == 1
+    client.patch(f"/webhooks/{made['id']}", json={"enabled": False})
+    disabled = client.patch(f"/webhooks/{made['id']}", json={"url": URL}).json()
+    assert (disabled["state"], disabled["disabled_reason"]) == ("disabled", "operator")
+    assert attempt().attempts == 0
+
+
 def test_one_is_sent_again_and_so_is_all_that_failed_since(
     client: Any, make: Any, attempt: Any, clock: Any, db: Any
 ) -> None:
