@@ -57,8 +57,9 @@ def test_the_reference_shows_every_operation_and_tries_one(
 
     page.locator("#operations-Bots-createBot .opblock-summary-control").click()
     expect(page.locator("#operations-Bots-createBot .body-param__example")).to_contain_text("calendar_event_id")
-    for scheme in ("dark", "light"):
+    for scheme, paper in (("dark", "rgb(28, 32, 34)"), ("light", "rgba(0, 0, 0, 0)")):
         page.emulate_media(color_scheme=scheme)
+        expect(page.locator("html")).to_have_css("background-color", paper)
         accessible(page)
     assert said == []
     assert all(url.startswith((api, "data:")) for url in asked)
