@@ -33,7 +33,7 @@ sync_cycle = dg.AssetSpec(
     SYNC_CYCLE,
     group_name="calendars",
     kinds={"postgres"},
-    description="One observation per run: how many calendars it carried, what they cost, and how they ended.",
+    description="One entry per run: how many calendars it carried, what they cost, and how they ended.",
 )
 
 

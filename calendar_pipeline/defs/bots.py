@@ -65,7 +65,8 @@ def _bots(settings: Settings) -> dg.AssetsDefinition:
         deps=[dg.AssetKey("event_history")],
         group_name="bots",
         kinds={"postgres", "http"},
-        description="Each bot as its event wants it, and at its time with the runner.",
+        description="Each bot as its event wants it, and at its time with the runner. What a live run does of this is "
+        "not materialised here.",
     )
     def bots(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
         """Follow, launch, linger, and tell what was done."""

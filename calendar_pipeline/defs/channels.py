@@ -28,7 +28,8 @@ def _asset() -> dg.AssetsDefinition:
         key=CHANNELS,
         group_name="calendars",
         kinds={"http", "postgres"},
-        description="The watches by which providers tell of changes.",
+        description="The watches by which providers tell of changes. What a live run does of this is not materialised "
+        "here.",
     )
     def notification_channels(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
         """Do what is due, and tell how things stand."""

@@ -71,7 +71,8 @@ def _deliveries(settings: Settings) -> dg.AssetsDefinition:
         key=WEBHOOK_DELIVERIES,
         group_name="webhooks",
         kinds={"http", "postgres"},
-        description="Each event, told to each endpoint that wants to know. The outbox is the log as well.",
+        description="Each event, told to each endpoint that wants to know. The outbox is the log as well. What a live "
+        "run does of this is not materialised here.",
     )
     def webhook_deliveries(pipeline: Pipeline) -> dg.MaterializeResult[Any]:
         """Deliver, linger, and tell what was done and how things stand."""

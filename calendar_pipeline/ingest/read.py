@@ -47,8 +47,8 @@ class Ingest:
     run_id: str | None = None
     """The Dagster run on whose behalf this is, for the sync record."""
     leaves_red: bool = False
-    """A disconnection is found once more by an ordinary run, which turns its partition red. Other failures are so
-    anyhow."""
+    """A failure that nobody would try again soon is found once more, at once, by an ordinary run, which turns its
+    partition red. Others are so anyhow."""
     crash: Callable[[str], None] = field(default=lambda _point: None)
     """Called at each named step; tests kill the process there."""
 

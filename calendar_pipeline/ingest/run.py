@@ -15,6 +15,7 @@ from calendar_pipeline import logs
 from calendar_pipeline.bots import store as bots
 from calendar_pipeline.db.connect import new_lease
 from calendar_pipeline.errors import (
+    AccessRevoked,
     CredentialUnreadable,
     LeaseLost,
     OperatorMustAct,
@@ -154,7 +155,8 @@ def _record_failure(
         "reason_since": claimed.reason_since if claimed.reason == reason and claimed.reason_since else now,
     }
     disconnects = verdict.status == "disconnected" and claimed.state != "disconnected"
-    told_again = disconnects and ingest.leaves_red
+    stays = verdict.status in ("operator", "unreadable", "bug") and not isinstance(error, AccessRevoked)
+    told_again = ingest.leaves_red and (disconnects or (stays and not claimed.failures))
     if verdict.status == "disconnected":
         sets |= {
             "state": "disconnected",
@@ -166,7 +168,7 @@ def _record_failure(
         }
     else:
         sets |= {"failures": claimed.failures + 1, "last_attempted_sync_at": now}
-    again_at = now + verdict.wait if verdict.wait is not None else now if told_again else None
+    again_at = now if told_again else now + verdict.wait if verdict.wait is not None else None
     with ingest.db.begin() if disconnects else ingest.db.single() as connection:
         kept = store.finish(
             connection,

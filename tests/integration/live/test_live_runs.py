@@ -295,6 +295,32 @@ def test_failed_syncs_are_left_to_the_sensors_runs(
     assert len(synced(db)) == 1
 
 
+def test_what_an_operator_must_mend_is_left_for_a_run_to_find_at_once(
+    db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, clock: Any, ingest: Any
+) -> None:
+    """Nobody would try it again for half an hour, and the partition would stay green for so long."""
+    from calendar_pipeline.ingest import store as calendars
+    from calendar_pipeline.ingest.run import sync_many
+
+    [calendar] = follow(sandbox.create_calendars(1, 1))
+    sandbox.add_fault("invalid_client", endpoint="token", times=None)
+    work, outcomes = syncs()
+    start(work.stage, outcomes=outcomes)
+    until(lambda: len(synced(db)) == 1)
+
+    def waiting() -> list[str]:
+        with db.single() as connection:
+            return list(calendars.waiting(connection, now=clock(), limit=9, patience=timedelta(minutes=1)))
+
+    assert waiting() == [calendar]
+    [outcome] = sync_many(ingest(sandbox), [calendar], threads=1)
+    assert (outcome.status, outcome.code) == ("operator", "invalid_client")
+    clock.pass_by(minutes=29)
+    assert waiting() == []
+    clock.pass_by(minutes=2)
+    assert waiting() == [calendar]
+
+
 def test_a_disconnection_is_left_for_a_run_to_find_once_more(
     db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, clock: Any, ingest: Any
 ) -> None:
