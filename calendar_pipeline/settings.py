@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         default=False, description="an event that the calendar's owner declined takes its bots away"
     )
     bot_threads: int = Field(default=16, ge=1, le=64, description="bots handed over at once in one run")
-    bot_lease_seconds: float = Field(default=120.0, gt=0, description="how long a dead worker keeps a bot from others")
+    bot_lease_seconds: float = Field(default=15.0, gt=0, description="how long a dead worker keeps a bot from others")
     bot_linger_seconds: float = Field(
         default=50.0, ge=0, description="how long a run waits for more bots to fall due before it ends"
     )

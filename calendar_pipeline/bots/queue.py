@@ -48,29 +48,38 @@ class Claimed:
     sent_at: datetime | None
     handed_at: datetime | None
     runner_bot_id: str | None
+    is_first: bool
+    """The runner was not asked about it in vain: not at all, or nobody heard its answer."""
 
 
-_CLAIMED = ", ".join(f"bot.{name}" for name in Claimed.__dataclass_fields__)
+_CLAIMED = ", ".join(f"bot.{name}" for name in Claimed.__dataclass_fields__ if name != "is_first")
 
 _IS_DUE = "due_at <= :now AND (lease_until IS NULL OR lease_until < clock_timestamp())"
 
+_IS_FIRST = "(attempts = 0 OR lease_token IS NOT NULL)"
+"""A lease that was not given back ran out: whoever asked died, or lost the database, before the answer was written."""
+
 _CLAIM = sa.text(f"""
-    WITH fresh AS (
+    WITH first AS (
         SELECT id FROM bot
-        WHERE {_IS_DUE} AND attempts = 0
+        WHERE {_IS_DUE} AND {_IS_FIRST}
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
     ), again AS (
         SELECT id FROM bot
-        WHERE {_IS_DUE} AND attempts > 0
-          AND NOT EXISTS (SELECT FROM fresh)
-        ORDER BY due_at LIMIT :again FOR UPDATE SKIP LOCKED
+        WHERE {_IS_DUE} AND NOT {_IS_FIRST}
+          AND (due_at <= :overdue OR NOT EXISTS (SELECT FROM first))
+        ORDER BY due_at LIMIT CASE WHEN EXISTS (SELECT FROM first) THEN :few ELSE :again END FOR UPDATE SKIP LOCKED
     ), due AS (
-        SELECT id FROM fresh UNION ALL SELECT id FROM again
+        SELECT id, true AS is_first FROM first UNION ALL SELECT id, false FROM again
     )
     UPDATE bot SET lease_token = :lease, lease_until = clock_timestamp() + :length
     FROM due WHERE bot.id = due.id
-    RETURNING {_CLAIMED}
+    RETURNING {_CLAIMED}, due.is_first
 """)
+
+FEW = 4
+OVERDUE = timedelta(seconds=10)
+"""Bots that the runner was asked about in vain come last, but no later than this: then a few come along each time."""
 
 
 def claim(
@@ -78,11 +87,25 @@ def claim(
 ) -> list[Claimed]:
     """Claim bots that are due and that nobody else holds, the longest due first.
 
-    Where there is none else, up to `again` are claimed of those that the runner was asked about in vain.
+    Where there is none else, up to `again` are claimed of those that the runner was asked about in vain; otherwise a
+    few that have been due for long.
     """
-    values = {"lease": lease, "length": length, "now": now, "limit": limit, "again": min(again, limit)}
+    again = min(again, limit)
+    values = {"lease": lease, "length": length, "now": now, "limit": limit, "again": again}
+    values |= {"few": min(FEW, again), "overdue": now - OVERDUE}
     rows = connection.execute(_CLAIM, values)
     return [Claimed(**row) for row in rows.mappings()]
+
+
+_RENEW = sa.text("""
+    UPDATE bot SET lease_until = clock_timestamp() + :length WHERE id IN (
+        SELECT id FROM bot WHERE id = ANY(:bots) AND lease_token = :lease FOR UPDATE SKIP LOCKED)
+""")
+
+
+def renew(connection: Connection, bots: Sequence[str], *, lease: uuid.UUID, length: timedelta) -> None:
+    """Hold on to claims for another lease. Waits for nobody: whoever has a row locked is writing what came of it."""
+    connection.execute(_RENEW, {"bots": list(bots), "lease": lease, "length": length})
 
 
 _EVENTS = sa.text(f"""

@@ -5,16 +5,19 @@ only if nothing came in meanwhile, and the runner has one bot for one key. Netwo
 open: before one it is written that the runner is asked, after it what it answered.
 """
 
+import logging
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 
 from calendar_pipeline.bots import plan, position, queue, ruling, steps, store
 from calendar_pipeline.bots.plan import Policy
@@ -25,6 +28,8 @@ from calendar_pipeline.db.connect import Database, new_lease
 from calendar_pipeline.errors import CredentialUnreadable
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.webhooks import outbox
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -38,6 +43,9 @@ PROJECTS = 1000
 
 AGAIN = 4
 """Bots for each thread that are claimed at once of those that the runner was asked about in vain."""
+
+HAND_OVER = 60.0
+"""Seconds after which no more of a lot is handed over: it is looked at again who is due."""
 
 ROUND = 5.0
 """Seconds after which nothing more is begun, so that what has changed meanwhile is followed."""
@@ -69,7 +77,8 @@ class Bots:
     runner: BotRunner
     clock: Callable[[], datetime]
     policy: Policy = field(default_factory=Policy)
-    lease: timedelta = timedelta(minutes=2)
+    lease: timedelta = timedelta(seconds=15)
+    """A worker that dies holds up its bots for so long; one that lives renews."""
     threads: int = 8
     reports_to: Callable[[str, int], Sequence[Mapping[str, object]]] = _no_reports
     """The webhooks by which the runner reports on a bot's launch."""
@@ -111,7 +120,7 @@ def work(bots: Bots, *, limit: int = CHUNK, timer: Callable[[], float] = time.mo
     """Follow what changed and do what is due, up to about `limit` bots.
 
     Whatever the runner was asked in vain is asked again last, and little of it at once: it holds up nothing else for
-    longer than the runner keeps us waiting.
+    longer than the runner keeps us waiting. But it is not left out for as long as there is something else.
     """
     worked = Worked()
     follow(bots, worked)
@@ -164,6 +173,35 @@ def due(bots: Bots, worked: Worked, *, limit: int) -> int:
     if not claimed:
         return 0
     bots.crash("claimed")
+    with _holding(bots, [bot.id for bot in claimed], lease=lease):
+        _settle(bots, worked, claimed, lease=lease, now=now)
+    return len(claimed)
+
+
+@contextmanager
+def _holding(bots: Bots, claimed: Sequence[str], *, lease: uuid.UUID) -> Generator[None]:
+    """Renew the lease meanwhile. Should it be lost after all, what came of it is not written, and asked for again."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(bots.lease.total_seconds() / 4):
+            try:
+                with bots.db.single() as connection:
+                    queue.renew(connection, claimed, lease=lease, length=bots.lease)
+            except (OperationalError, InterfaceError) as error:
+                log.warning("the lease of %d bots was not renewed (%s)", len(claimed), type(error).__name__)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="bots-lease") as pool:
+        renewing = pool.submit(renew)
+        try:
+            yield
+        finally:
+            done.set()
+    renewing.result()
+
+
+def _settle(bots: Bots, worked: Worked, claimed: Sequence[Claimed], *, lease: uuid.UUID, now: datetime) -> None:
+    """Plan claimed bots, write the plans, and ask the runner for what they say."""
     planned = _plan_all(bots, claimed, now=now)
     try:
         with bots.db.begin() as connection:
@@ -178,17 +216,17 @@ def due(bots: Bots, worked: Worked, *, limit: int) -> int:
         # A deduplication key was taken while we planned to give it back to its former bot. Next time that is seen.
         with bots.db.single() as connection:
             queue.release(connection, {bot.id: (bot.asked, now) for bot in claimed}, lease=lease)
-        return len(claimed)
+        return
     bots.crash("committed")
     worked.looked_at += len(claimed)
     worked.decisions.update(note.decision for _, note in notes)
     launches = [one for one in written if isinstance(one.last, plan.Launch)]
     recalls = [one for one in written if isinstance(one.last, plan.Recall)]
-    if launches:
-        _launch(bots, launches, worked, lease=lease)
+    for is_first, longest in ((True, HAND_OVER), (False, ROUND)):
+        if lot := [one for one in launches if one.bot.is_first is is_first]:
+            _launch(bots, lot, worked, longest, lease=lease)
     if recalls:
         _recall(bots, recalls, worked, lease=lease)
-    return len(claimed)
 
 
 def _plan_all(bots: Bots, claimed: Sequence[Claimed], *, now: datetime) -> list[Step]:
@@ -219,10 +257,8 @@ def _plan_all(bots: Bots, claimed: Sequence[Claimed], *, now: datetime) -> list[
     return planned
 
 
-def _launch(bots: Bots, launches: Sequence[Step], worked: Worked, *, lease: uuid.UUID) -> None:
+def _launch(bots: Bots, launches: Sequence[Step], worked: Worked, longest: float, *, lease: uuid.UUID) -> None:
     """Hand bots to the runner and write down what it said, all in one transaction."""
-    is_again = any(one.attempts > 1 for one in launches)
-    longest = ROUND if is_again else bots.lease.total_seconds() / 2
     answers = _ask(bots, launches, bots.runner.launch, longest)
     bots.crash("answered")
     now = bots.clock()
@@ -311,7 +347,7 @@ def _ask(
     """What the runner says to each, asked by threads. After `longest` seconds no more are asked."""
     with bots.db.single() as connection:
         rows = {row.id: row for row in queue.orders(connection, [one.bot.id for one in wanted])}
-    deadline = time.monotonic() + min(longest, bots.lease.total_seconds() / 2)
+    deadline = time.monotonic() + longest
 
     def one_answer(one: Step) -> tuple[Step, Answer | Down]:
         if (row := rows.get(one.bot.id)) is None:

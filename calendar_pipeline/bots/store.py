@@ -284,8 +284,8 @@ _CALENDAR_DISCONNECTED = sa.text("""
         RETURNING id, event_id, event_version, state
     ), planned AS (
         UPDATE bot SET due_at = :now, asked = asked + 1
-        WHERE calendar_id = :calendar AND gone_at IS NOT NULL AND lease_token IS NOT NULL
-          AND gone_because NOT IN ('deleted', 'superseded')
+        WHERE calendar_id = :calendar AND gone_because NOT IN ('deleted', 'superseded', 'calendar_disconnected')
+          AND (gone_because <> 'event_deleted' OR lease_token IS NOT NULL)
     ), judged AS (
         INSERT INTO bot_rules_review (project_id, calendar_id)
         SELECT r.project_id, c.id FROM calendar c JOIN bot_rules r ON r.project_id = c.project_id
@@ -299,8 +299,8 @@ _CALENDAR_DISCONNECTED = sa.text("""
 def calendar_disconnected(conn: Connection, calendar_id: str, *, now: datetime) -> int:
     """Take the scheduled bots of a calendar away from API clients, in the transaction that disconnects it.
 
-    Returns how many. Once it is connected again, the reconciliation brings them back. What is just being planned is
-    planned anew, since it may be about to bring one back.
+    Returns how many. Once it is connected again, the reconciliation brings them back. Those that are away for another
+    reason that may pass are looked at again, and so is what is just being planned: it may be about to bring one back.
     """
     return conn.execute(_CALENDAR_DISCONNECTED, {"calendar": calendar_id, "now": now}).rowcount
 

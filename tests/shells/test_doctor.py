@@ -290,7 +290,6 @@ def test_a_disk_that_is_nearly_full_is_broken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "check", "remedy"),
     [
-        ({"bot_lease_seconds": 15}, "time-outs", "BOT_LEASE_SECONDS must be 2 times BOT_RUNNER_TIMEOUT_SECONDS"),
         ({"webhook_lease_seconds": 5}, "time-outs", "WEBHOOK_LEASE_SECONDS"),
         ({"bot_runner": "attendee"}, "bot runner", "BOT_RUNNER_URL"),
         ({"environment": "production"}, "exposure", "PUBLIC_BASE_URL"),

@@ -174,6 +174,18 @@ def test_a_disconnected_calendar_takes_its_bots_away_at_once_and_reconnected_bri
     assert site.shown(bots[2]) is not None
 
 
+def test_a_bot_that_is_away_for_another_reason_is_away_for_the_disconnection_as_well(site) -> None:
+    event = site.event()
+    bot = site.bot(event)
+    site.work()
+    site.sandbox.move_event(site.provider_id, event, by=timedelta(hours=-3))
+    site.settle()
+    assert site.row(bot).gone_because == "event_over"
+    site.disconnect()
+    site.work()
+    assert site.row(bot).gone_because == "calendar_disconnected"
+
+
 @pytest.mark.parametrize("comes", ["the calendar back", "the event back to a calendar that goes"])
 def test_a_calendar_that_comes_or_goes_while_its_bots_are_planned_is_not_overlooked(site, comes) -> None:
     """The plan was made of how the calendar stood before, and written after: nobody looked at the bot again."""

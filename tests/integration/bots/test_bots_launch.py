@@ -1,10 +1,13 @@
 """From a bot's time to the runner: staged, handed over once, retried, recalled, given up."""
 
+import time
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
-from calendar_pipeline.bots import reports, run
+from calendar_pipeline.bots import queue, reports, run
 from calendar_pipeline.bots.model import State
 from calendar_pipeline.bots.port import Down, Kept, Refused
 
@@ -201,7 +204,60 @@ def test_bots_that_cannot_be_recalled_hold_up_no_launch(site) -> None:
 
     site.runner.keep = slowly
     run.work(site.bots, limit=39, timer=lambda: sum(passed))
-    assert launched == [1] * site.bots.threads * run.AGAIN, "launches first, and a round ends when its time is over"
+    assert launched == [1] * queue.FEW, "launches first, few come along, and a round ends when its time is over"
+
+
+class Died(Exception):
+    """The worker is no more."""
+
+
+def test_a_launch_that_was_interrupted_goes_before_what_fell_due_later(site) -> None:
+    """It was taken for one that the runner was asked about in vain, and was left for as long as others fell due."""
+    bot = site.lone_bot(None)
+
+    def die(point: str) -> None:
+        if point == "asking":
+            raise Died
+
+    with pytest.raises(Died):
+        run.work(replace(site.bots, crash=die))
+    with site.db.begin() as conn:
+        conn.execute(sa.text("UPDATE bot SET lease_until = 'epoch'"))
+    site.clock.pass_by(seconds=15)
+    site.lone_bot(None)
+    assert run.due(site.bots, run.Worked(), limit=1) == 1
+    assert list(site.runner.running) == [bot]
+
+
+def test_a_bot_that_was_asked_for_in_vain_waits_for_others_but_not_for_ever(site) -> None:
+    bot = site.lone_bot(None)
+    site.runner.answer = lambda _: Down("http_500")
+    site.work()
+    site.runner.answer = lambda _: None
+    for seconds in (3, 8, 1):
+        site.clock.pass_by(seconds=seconds)
+        other = site.lone_bot(None)
+        assert bot not in site.runner.running
+        run.due(site.bots, run.Worked(), limit=9)
+        assert other in site.runner.running
+    assert bot in site.runner.running
+
+
+def test_a_worker_that_waits_for_the_runner_holds_on_to_its_bots(site) -> None:
+    bot = site.lone_bot(None)
+    leases = []
+
+    def slowly(_) -> None:
+        leases.append(site.row(bot).lease_until)
+        deadline = time.monotonic() + 30
+        while site.row(bot).lease_until == leases[0] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        leases.append(site.row(bot).lease_until)
+
+    site.runner.answer = slowly
+    run.work(replace(site.bots, lease=timedelta(seconds=1)))
+    assert leases[1] > leases[0]
+    assert (site.shown(bot).state, site.row(bot).lease_token) == ("joining", None)
 
 
 def test_a_runner_that_is_down_is_asked_until_the_meeting_ends(site) -> None:

@@ -315,7 +315,6 @@ def site(shared_attendee: Any) -> Iterator[Site]:
                     # What is held stays held, however long the rest takes.
                     "PROVIDER_TIMEOUT_SECONDS": str(WAIT_S),
                     "BOT_RUNNER_TIMEOUT_SECONDS": str(WAIT_S),
-                    "BOT_LEASE_SECONDS": str(2 * WAIT_S),
                     "WEBHOOK_TIMEOUT_SECONDS": str(WAIT_S),
                     "WEBHOOK_LEASE_SECONDS": str(int(2 * WAIT_S)),
                 }
