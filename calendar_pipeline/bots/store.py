@@ -312,7 +312,7 @@ _CALENDAR_RECONNECTED = sa.text("""
         WHERE c.id = :calendar AND r.rules IS NOT NULL
     )
     UPDATE bot SET due_at = :now, asked = asked + 1
-    WHERE calendar_id = :calendar AND state = 'scheduled'
+    WHERE calendar_id = :calendar AND state IN ('scheduled', 'staged', 'joining')
       AND (gone_at IS NULL OR gone_because = 'calendar_disconnected'
            OR lease_token IS NOT NULL AND gone_because NOT IN ('deleted', 'superseded'))
 """)
@@ -321,7 +321,8 @@ _CALENDAR_RECONNECTED = sa.text("""
 def calendar_reconnected(conn: Connection, calendar_id: str, *, now: datetime) -> int:
     """Have the bots looked at that a disconnection took away, in the transaction that connects the calendar again.
 
-    Those as well that a plan made before may be about to take away.
+    Those as well that a plan made before may be about to take away, and those on their way, which wait while it is
+    disconnected.
     """
     return conn.execute(_CALENDAR_RECONNECTED, {"calendar": calendar_id, "now": now}).rowcount
 

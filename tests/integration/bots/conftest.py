@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -14,6 +15,8 @@ from calendar_pipeline.bots import store
 from calendar_pipeline.bots.model import Bot, NewBot
 from calendar_pipeline.bots.run import Bots, Worked
 from calendar_pipeline.bots.runners.fake import FakeRunner
+from calendar_pipeline.calendars import store as calendars
+from calendar_pipeline.calendars.model import CalendarPatch
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.errors import NotFound
 from calendar_pipeline.ingest import run as ingest_run
@@ -138,6 +141,15 @@ class Site:
         self.sync()
         self.clock.pass_by(minutes=11)
         assert self.sync() == "disconnected"
+
+    def reconnect(self) -> None:
+        """The person gives access again."""
+        fresh = self.sandbox.issue_refresh_token(self.credentials.account)
+        with self.db.begin() as conn:
+            change = CalendarPatch(refresh_token=fresh)
+            calendars.patch(conn, self.keyring, self.project, self.calendar, change, now=self.clock())
+        self.credentials = msgspec.structs.replace(self.credentials, refresh_token=fresh)
+        assert self.sync() == "synced"
 
 
 @pytest.fixture

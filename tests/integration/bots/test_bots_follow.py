@@ -8,8 +8,6 @@ import sqlalchemy as sa
 
 from calendar_pipeline.bots import position, queue, run, steps, store
 from calendar_pipeline.bots.plan import Policy
-from calendar_pipeline.calendars import store as calendars
-from calendar_pipeline.calendars.model import CalendarPatch
 
 MEET = "https://meet.google.com/abc-defg-hij"
 ZOOM = "https://zoom.us/j/123456789"
@@ -157,11 +155,7 @@ def test_a_disconnected_calendar_takes_its_bots_away_at_once_and_reconnected_bri
     site.work()
     site.sandbox.move_event(site.provider_id, moved, by=timedelta(hours=1))
     site.sandbox.cancel_event(site.provider_id, gone)
-    fresh = site.sandbox.issue_refresh_token(site.credentials.account)
-    with site.db.begin() as conn:
-        change = CalendarPatch(refresh_token=fresh)
-        calendars.patch(conn, site.keyring, site.project, site.calendar, change, now=site.clock())
-    assert site.sync() == "synced"
+    site.reconnect()
     assert [site.shown(bot) for bot in bots] == [None, None, None], "nothing stale is shown on the way"
     site.work()
     assert site.shown(bots[0]).join_at is not None
@@ -228,6 +222,25 @@ def test_a_bot_that_is_on_its_way_is_not_held_up_by_a_disconnection(site) -> Non
     other = site.lone_bot(site.clock())
     site.work()
     assert list(site.runner.running) == [other]
+
+
+def test_what_was_seen_of_an_event_while_disconnected_holds_for_a_bot_on_its_way_once_connected_again(site) -> None:
+    """Its link changed just before: looked at meanwhile, and never again, the bot stayed in the former room."""
+    event = site.event()
+    bot = site.bot(event)
+    site.clock.pass_by(hours=1, minutes=59)
+    site.work()
+    site.clock.pass_by(minutes=1)
+    site.work()
+    site.sandbox.set_link(site.provider_id, event, ZOOM)
+    site.sync()
+    site.disconnect()
+    site.work()
+    assert site.row(bot).event_version == 2
+    assert site.runner.running[bot].meeting_url == MEET
+    site.reconnect()
+    site.work()
+    assert [order.meeting_url for order in site.runner.running.values()] == [ZOOM]
 
 
 def test_this_and_following_carries_the_bot_to_the_same_meeting(site) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
@@ -19,7 +18,6 @@ from calendar_pipeline.bots.model import TERMINAL
 from calendar_pipeline.bots.port import Down
 from calendar_pipeline.bots.rules import Policy, Rules, Template
 from calendar_pipeline.calendars import store as calendars
-from calendar_pipeline.calendars.model import CalendarPatch
 from calendar_pipeline.projects import store as projects
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "5"))
@@ -133,17 +131,8 @@ class BotMachine(RuleBasedStateMachine):
         if self.is_connected:
             self.site.disconnect()
         else:
-            self._reconnect()
+            self.site.reconnect()
         self.is_connected = not self.is_connected
-
-    def _reconnect(self) -> None:
-        site = self.site
-        fresh = site.sandbox.issue_refresh_token(site.credentials.account)
-        site.credentials = msgspec.structs.replace(site.credentials, refresh_token=fresh)
-        with site.db.begin() as conn:
-            change = CalendarPatch(refresh_token=fresh)
-            calendars.patch(conn, site.keyring, site.project, site.calendar, change, now=site.clock())
-        assert site.sync() == "synced"
 
     def teardown(self) -> None:
         """Quiet: the runner answers, everything is read, and nothing is left to do."""
