@@ -18,6 +18,7 @@ from calendar_pipeline.bots import store as bots
 from calendar_pipeline.bots.model import FILTERABLE, Bot, BotPatch, Filter, Followed, NewBot
 from calendar_pipeline.errors import DuplicateKey, NotFound
 from calendar_pipeline.meetings.bot_url import normalise_for_bot
+from calendar_pipeline.projects import store as projects
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks import address
 from calendar_pipeline.webhooks.address import Refused
@@ -81,6 +82,8 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
     )
     try:
         with service.db.begin() as conn:
+            if new.webhooks and not projects.has_webhook_secret(conn, project):
+                projects.set_webhook_secret(conn, service.keyring, project, now=now)
             made = bots.create(conn, service.keyring, project, new, now=now)
     except DuplicateKey:
         raise problems.error(400, TAKEN) from None

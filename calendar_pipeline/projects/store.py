@@ -196,6 +196,12 @@ def set_webhook_secret(
     return text
 
 
+def has_webhook_secret(conn: Connection, project_id: str) -> bool:
+    """Whether the project has a secret to sign with."""
+    mine = sa.exists().where(webhook_secret.c.project_id == project_id, webhook_secret.c.retired_at.is_(None))
+    return bool(conn.execute(sa.select(mine)).scalar_one())
+
+
 def webhook_secrets(conn: Connection, keyring: KeyRing, project_id: str) -> Sequence[str]:
     """The secrets not retired, newest first; raises CredentialUnreadable."""
     rows = conn.execute(

@@ -215,6 +215,14 @@ def test_deliveries_are_walked_page_by_page_each_once(client: Any, make: Any, cl
     assert (page["next"], len(found), set(found)) == (None, 130, sent)
 
 
+def test_a_bots_own_webhooks_are_signed_where_the_project_had_no_secret(client: Any, attempt: Any) -> None:
+    """They were put off for five minutes, again and again, with nothing to sign with."""
+    own = [{"url": "https://127.0.0.1:9/x", "triggers": ["bot.state_change"]}]
+    bot = {"bot_name": "x", "meeting_url": "https://meet.google.com/abc-defg-hij", "webhooks": own}
+    assert client.post("/bots", json=bot).json()["state"] == "joining"
+    assert attempt().attempts == 1
+
+
 def test_a_bot_brings_its_own_webhooks(client: Any, make: Any) -> None:
     bot = {"bot_name": "x", "meeting_url": "https://meet.google.com/abc-defg-hij", "join_at": "2027-01-01T00:00:00Z"}
     own = [{"url": "https://93.184.215.14/x", "triggers": ["bot.state_change"]}]
