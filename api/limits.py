@@ -10,7 +10,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
@@ -18,6 +19,10 @@ from api import problems
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.projects import limits as shared
 from calendar_pipeline.projects.model import Key
+
+LOOK_UPS = 8
+"""Hosts of webhooks looked up at once. Each keeps a thread for seconds where a name server hangs, and whoever owns the
+name decides whether it does: the other threads are for everybody else."""
 
 REMEMBERED = 10_000
 """Buckets kept in memory; the one longest unused is forgotten first."""
@@ -55,6 +60,17 @@ class Limits:
         self.keys = Buckets(per_minute=keys_per_minute)
         self.strangers = Buckets(per_minute=strangers_per_minute)
         self.visitors = Buckets(per_minute=visitors_per_minute)
+        self._look_ups = threading.BoundedSemaphore(LOOK_UPS)
+
+    @contextmanager
+    def looking_up(self) -> Generator[None]:
+        """Look up one host of somebody else's; raises a 429 problem while too many are."""
+        if not self._look_ups.acquire(blocking=False):
+            raise throttled(1)
+        try:
+            yield
+        finally:
+            self._look_ups.release()
 
 
 def of_key(limits: Limits, key: Key) -> None:

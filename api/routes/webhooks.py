@@ -304,7 +304,8 @@ def _examine(service: Services, url: str) -> None:
         http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks, ports=settings.webhook_ports
     )
     try:
-        client.examine(url, policy)
+        with service.limits.looking_up():
+            client.examine(url, policy)
     except Refused as refusal:
         raise problems.fields({"url": [str(refusal)]}) from None
 

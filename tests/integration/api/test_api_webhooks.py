@@ -1,12 +1,15 @@
 """Webhooks over the API: made, changed, rotated, watched, sent again."""
 
 import base64
+from contextlib import ExitStack
 from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
+from api.limits import LOOK_UPS
+from api.services import STATE
 from calendar_pipeline.settings import Settings
 from calendar_pipeline.webhooks.address import Policy
 from calendar_pipeline.webhooks.run import Dispatch, deliver
@@ -86,6 +89,16 @@ def test_what_cannot_be_a_webhook_is_refused_by_field(client: Any, body: Any, fi
     answer = client.post("/webhooks", json=body)
     assert answer.status_code == 400
     assert field in answer.text
+
+
+def test_look_ups_that_hang_leave_the_other_threads_to_everybody_else(client: Any, app: Any, make: Any) -> None:
+    with ExitStack() as hanging:
+        for _ in range(LOOK_UPS):
+            hanging.enter_context(app.state[STATE].limits.looking_up())
+        made = client.post("/webhooks", json={"url": URL, "triggers": [UPDATE]})
+        assert (made.status_code, made.headers["retry-after"]) == (429, "1")
+        assert client.get("/webhooks").json()["results"] == []
+    make()
 
 
 def test_a_project_has_so_many_webhooks_and_no_more(client: Any, make: Any, db: Any) -> None:
