@@ -22,6 +22,9 @@ DAYS: tuple[Day, ...] = get_args(Day)
 Clock = Annotated[str, msgspec.Meta(pattern=r"\A([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Domain = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9-]+(\.[a-z0-9-]+)+\Z")]
+MOST = 1000
+"""Of phrases and of domains: each is looked for in each event."""
+Phrases = Annotated[tuple[Phrase, ...], msgspec.Meta(max_length=MOST)]
 
 ROOM = "resource.calendar.google.com"
 """The domain of rooms and other things that are invited."""
@@ -54,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     external_only: bool = False
     """Somebody from another domain is invited."""
-    own_domains: tuple[Domain, ...] = ()
+    own_domains: Annotated[tuple[Domain, ...], msgspec.Meta(max_length=MOST)] = ()
     """Domains that are not external; none: that of the calendar's owner."""
     organiser_only: bool = False
     """The calendar's owner called the meeting."""
@@ -62,9 +65,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """The calendar's owner accepted, or called the meeting."""
     with_link: bool = False
     """Take the bot away when the link goes; otherwise it waits for another one."""
-    title_contains: tuple[Phrase, ...] = ()
+    title_contains: Phrases = ()
     """One of these, in any case of letters."""
-    title_excludes: tuple[Phrase, ...] = ()
+    title_excludes: Phrases = ()
     """None of these."""
     minimum_attendees: Annotated[int, msgspec.Meta(ge=0)] = 0
     """People, the organiser among them; rooms do not count."""

@@ -124,6 +124,7 @@ def test_rules_are_read_as_they_were_written() -> None:
         ("bot: {name: Notes}\nproject: {working_hours: {time_zone: Mars/X}}", "use an IANA name"),
         ("bot: {name: Notes}\nproject: {working_hours: {days: []}}", "one day at least"),
         ("bot: {name: Notes}\nproject: {minimum_attendees: -1}", "`int` >= 0"),
+        (f"bot: {{name: Notes}}\nproject: {{title_contains: {['a'] * (rules.MOST + 1)}}}", "length <= 1000"),
         ("bot: {name: Notes, settings: {recordings: {}}}", "bot.settings.recordings: there is no such setting"),
         ("bot: {name: Notes, settings: {recording_settings: {format: avi}}}", "Format must be mp4"),
         ("bot: {name: Notes, settings: {teams_settings: {use_login: 1}}}", "is not of type 'boolean'"),
