@@ -63,7 +63,7 @@ class Pipeline:
         answer = self._http.get(self._url + path)
         if answer.status_code == 404:
             return None
-        return _good(answer).json()
+        return _json(answer)
 
     def _ask(
         self,
@@ -74,7 +74,15 @@ class Pipeline:
         query: Mapping[str, str] | None = None,
     ) -> Json:
         url = path if path.startswith("http") else self._url + path
-        return _good(self._http.request(method, url, json=body, params=query)).json()
+        return _json(self._http.request(method, url, json=body, params=query))
+
+
+def _json(answer: httpx.Response) -> Json:
+    """What a good answer says. One that is no JSON is not the API's: a proxy's page, say, while that restarts."""
+    try:
+        return _good(answer).json()
+    except ValueError:
+        raise httpx.DecodingError("The answer is not JSON.", request=answer.request) from None
 
 
 def _good(answer: httpx.Response) -> httpx.Response:
