@@ -214,6 +214,19 @@ def test_unschedule_a_bot_with_the_keyboard_alone(page: Page, stack: Stack) -> N
         expect(page.get_by_role("switch").first).to_be_focused()
 
 
+def test_a_switch_pressed_twice_sends_one_bot_and_complains_of_nothing(page: Page, stack: Stack) -> None:
+    sign_in(page, stack)
+    connect(page)
+    said: list[str] = []
+    page.on("response", lambda answer: said.append(answer.url) if "said=" in answer.url else None)
+    switch(page, "Planning").dblclick()
+    expect(page.get_by_text("Bot scheduled")).to_be_visible()
+    expect(switch(page, "Planning")).to_be_checked()
+    switch(page, "Planning").click()
+    expect(switch(page, "Planning")).not_to_be_checked()
+    assert said == []
+
+
 def test_schedule_a_bot_move_the_event_and_watch_the_page_follow(page: Page, stack: Stack, shot: Shot) -> None:
     sign_in(page, stack)
     connect(page)

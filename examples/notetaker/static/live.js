@@ -78,11 +78,14 @@ if (live) {
     const form = event.target.closest("form[data-quiet]");
     if (!form) return;
     event.preventDefault();
-    form.querySelector("button").setAttribute("aria-busy", "true");
+    const button = form.querySelector("button");
+    if (button.hasAttribute("aria-busy")) return; // pressed twice
+    button.setAttribute("aria-busy", "true");
     const answer = await fetch(form.action, { method: "POST" }).catch(() => null);
     const page = answer && new DOMParser().parseFromString(await answer.text(), "text/html");
     const told = page && page.querySelector("[data-told]");
     await read();
+    button.removeAttribute("aria-busy");
     if (told) say(told.textContent, true);
     else if (answer && answer.ok) say("Saved.");
     else say("Notetaker does not answer. Please try again.", true);
