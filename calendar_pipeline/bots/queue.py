@@ -114,7 +114,9 @@ _EVENTS = sa.text(f"""
                SELECT FROM bot WHERE bot.project_id = b.project_id AND bot.deduplication_key = b.deduplication_key
                    AND bot.id <> b.id AND {LIVE}) AS is_key_taken,
            e.id, e.calendar_id, e.version, e.start_time AS starts_at, e.end_time AS ends_at, e.meeting_link AS link,
-           e.is_deleted, e.own_response, e.series_id, e.original_starts_at, c.state = 'connected' AS is_connected
+           e.is_deleted, e.own_response, c.state = 'connected' AS is_connected, e.series_id IS NULL AS is_single,
+           COALESCE(e.series_id, e.provider_event_id) AS series_id,
+           COALESCE(e.original_starts_at, e.starts_at) AS original_starts_at
     FROM bot b LEFT JOIN (calendar_event e JOIN calendar c ON c.id = e.calendar_id) ON e.id = b.event_id
     WHERE b.id = ANY(:bots)
 """)
@@ -126,7 +128,9 @@ class Seen:
 
     event: Followed | None
     is_key_taken: bool
+    is_single: bool = False
     series_id: str | None = None
+    """Of a single event its own id: it would be its series', if it were made to repeat."""
     original_starts_at: datetime | None = None
 
 
@@ -140,6 +144,7 @@ def events(connection: Connection, bots: Sequence[str]) -> dict[str, Seen]:
         row.bot_id: Seen(
             event=_followed(row),
             is_key_taken=row.is_key_taken,
+            is_single=row.is_single,
             series_id=row.series_id,
             original_starts_at=row.original_starts_at,
         )

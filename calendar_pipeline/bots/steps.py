@@ -14,6 +14,11 @@ from calendar_pipeline.webhooks.model import BotChange
 
 A_DAY = timedelta(days=1)
 
+CARRIED = {
+    "split": "its series was split: it goes on with the new one's instance",
+    "repeats": "its event repeats by now: it goes on with the instance of the same start",
+}
+
 _SPLIT = re.compile(r"_R[0-9]{8}(?:T[0-9]{6})?Z?\Z", re.ASCII)
 """What Google puts after a series' id when "this and following" splits it."""
 
@@ -44,7 +49,7 @@ def step(bot: Claimed, seen: Seen, heir: Instance | None, is_key_taken: bool, *,
     shown: list[Mapping[str, object]] = []
     if heir is not None:
         values["event_id"] = heir.event.id
-        notes.append(_note(event, "carried", "its series was split: it goes on with the new one's instance"))
+        notes.append(_note(event, "carried", CARRIED["repeats" if seen.is_single else "split"]))
     for decision in decisions:
         old: State = values["state"]
         _apply(values, decision, now=now)
@@ -218,7 +223,7 @@ def changes(notes: Sequence[tuple[str, Note]], *, now: datetime) -> list[BotChan
 
 
 def seeks_heir(bot: Claimed, seen: Seen) -> bool:
-    """Whether the bot's event is a cancelled instance of a series, which may go on as another one.
+    """Whether the bot's event is gone, but may go on: as an instance of another series, or as one that repeats.
 
     Rules judge the other one anew and make its bot.
     """
@@ -243,7 +248,7 @@ def root(series_id: str) -> str:
 def heirs(orphans: Sequence[Claimed], seen: Mapping[str, Seen], instances: Sequence[Instance]) -> dict[str, Instance]:
     """The instance that is clearly the same meeting as each orphan's event: of the same root, for the same start.
 
-    Where the split changed the hour, the only instance of that root on that day is the same one.
+    Where a split changed the hour, the only instance of that root on that day is the same one.
     """
     found: dict[str, Instance] = {}
     for bot in orphans:
@@ -255,12 +260,12 @@ def heirs(orphans: Sequence[Claimed], seen: Mapping[str, Seen], instances: Seque
             other
             for other in instances
             if other.event.calendar_id == bot.calendar_id
-            and other.series_id != mine.series_id
+            and (mine.is_single or other.series_id != mine.series_id)
             and root(other.series_id) == origin
         ]
         same = [other for other in kin if other.original_starts_at == mine.original_starts_at]
         day = [other for other in kin if other.original_starts_at.date() == mine.original_starts_at.date()]
-        for candidates in (same, day):
+        for candidates in (same,) if mine.is_single else (same, day):
             if len(candidates) == 1:
                 found[bot.id] = candidates[0]
                 break

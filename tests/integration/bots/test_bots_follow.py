@@ -282,6 +282,25 @@ def test_this_and_following_carries_the_bot_of_a_declined_instance_too(site) -> 
     assert "carried" in site.decisions(bot)
 
 
+def test_an_event_that_is_made_to_repeat_takes_its_bot_along_to_its_first_instance(site) -> None:
+    """Its id names the series from then on, and the bot was taken for that of a cancelled event."""
+    event = site.event()
+    bot = site.bot(event)
+    site.work()
+    before = site.shown(bot)
+    site.sandbox.patch_event(site.provider_id, event, {"recurrence": ["RRULE:FREQ=DAILY;COUNT=3"]})
+    site.settle()
+    after = site.shown(bot)
+    assert after is not None
+    assert (after.join_at, after.meeting_url) == (before.join_at, before.meeting_url)
+    with site.db.single() as conn:
+        followed = conn.execute(
+            sa.text("SELECT series_id, start_time FROM calendar_event WHERE id = :id"), {"id": after.event_id}
+        ).one()
+    assert tuple(followed) == (event, before.join_at)
+    assert "its event repeats by now: it goes on with the instance of the same start" in site.reasons(bot)
+
+
 def test_several_bots_of_one_event_follow_it_alike(site) -> None:
     event = site.event()
     bots = [site.bot(event) for _ in range(3)]
