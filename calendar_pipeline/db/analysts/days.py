@@ -4,7 +4,9 @@ from calendar_pipeline.db.analysts.view import View
 
 CALENDAR_DAY = View(
     name="calendar_day",
-    comment="How full each day of each calendar is, in the calendar's zone; current events, not deleted or declined.",
+    comment="How full each day of each calendar is, in the calendar's zone; current events, not deleted or declined. "
+    "Days beyond what is held of the calendar are not here, nor those of an event that lie more than a year before it "
+    "was recorded.",
     columns={
         "project_id": "the tenant",
         "calendar_id": "cal_…, as in the API",
@@ -39,8 +41,9 @@ CALENDAR_DAY = View(
             JOIN calendar c ON c.id = e.calendar_id
             CROSS JOIN LATERAL (SELECT COALESCE(c.time_zone, 'UTC') AS zone) AS z
             CROSS JOIN LATERAL generate_series(
-                date_trunc('day', e.starts_at AT TIME ZONE z.zone),
-                date_trunc('day', GREATEST(e.ends_at - interval '1 microsecond', e.starts_at) AT TIME ZONE z.zone),
+                date_trunc('day', GREATEST(e.starts_at, e.created_at - interval '1 year') AT TIME ZONE z.zone),
+                date_trunc('day', GREATEST(LEAST(e.ends_at, c.held_until) - interval '1 microsecond', e.starts_at)
+                                  AT TIME ZONE z.zone),
                 interval '1 day') AS d(day)
             WHERE NOT e.is_deleted AND e.own_response IS DISTINCT FROM 'declined'
         ) AS part

@@ -189,6 +189,16 @@ def test_a_day_is_the_calendars_and_overlaps_count_once(record: Any) -> None:
     assert days == [("2026-01-05", 1, 3, 90, 30, 30, 1, 1), ("2026-01-06", 2, 1, 30, 30, 0, 0, 0)]
 
 
+def test_an_event_without_end_is_counted_as_far_as_its_calendar_is_held(record: Any) -> None:
+    """To the year 9999 it would be three million days, and a file for each of its months in an export."""
+    record.calendar("c", zone="Europe/Berlin")
+    record.execute("UPDATE calendar SET held_until = :until", until=MONDAY + timedelta(days=36))
+    forever = int((datetime(9999, 12, 31, tzinfo=UTC) - datetime(1900, 1, 1, tzinfo=UTC)).total_seconds()) // 60
+    record.write("forever", at=MONDAY, starts_at=datetime(1900, 1, 1, tzinfo=UTC), minutes=forever)
+    [days] = record.rows("SELECT min(day)::text, max(day)::text, count(*), max(busy_minutes) FROM calendar_day")
+    assert days == ("2025-01-05", "2026-02-10", 402, 25 * 60)  # with an hour that comes twice
+
+
 def test_a_day_of_a_clock_change_has_its_real_length(record: Any) -> None:
     record.calendar("c", zone="Europe/Berlin")
     record.write("all", at=MONDAY, starts_at=datetime(2026, 3, 28, 23, 0, tzinfo=UTC), minutes=23 * 60)
