@@ -145,9 +145,11 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="a bot handed over later than this turns the check 'no_late_launch' red"
     )
 
-    sync_run_retention_days: int = Field(default=90, ge=7, description="age at which records of syncs are removed")
+    sync_run_retention_days: int = Field(
+        default=90, ge=7, le=36_500, description="age at which records of syncs are removed"
+    )
     dagster_retention_days: int = Field(
-        default=14, ge=1, description="age at which ended Dagster runs and their events are removed"
+        default=14, ge=1, le=36_500, description="age at which ended Dagster runs and their events are removed"
     )
     export_url: str = Field(
         default="", description="where Parquet is written daily: a folder or object store; empty: nowhere"
@@ -188,8 +190,10 @@ class Settings(BaseSettings):
     webhook_linger_seconds: float = Field(
         default=60.0, ge=0, description="how long a Dagster run waits for more to deliver before it ends"
     )
-    webhook_body_days: int = Field(default=30, ge=1, description="days that bodies of webhooks are kept")
-    webhook_log_days: int = Field(default=90, ge=1, description="days that deliveries are listed without their bodies")
+    webhook_body_days: int = Field(default=30, ge=1, le=36_500, description="days that bodies of webhooks are kept")
+    webhook_log_days: int = Field(
+        default=90, ge=1, le=36_500, description="days that deliveries are listed without their bodies"
+    )
 
     @classmethod
     def load(cls, **given: object) -> "Settings":

@@ -14,7 +14,7 @@ app = typer.Typer()
 @app.command("analyst")
 def analyst(
     role: Annotated[str, typer.Argument(help="The database role to make or to bring up to date.")],
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds after which its statements end.")] = 300,
+    timeout: Annotated[int, typer.Option(min=1, max=86_400, help="Seconds after which its statements end.")] = 300,
 ) -> None:
     """Make a database role that reads the history and the analysts' views, and no credential."""
     from calendar_pipeline import wiring
@@ -71,7 +71,7 @@ def erase(
 @app.command("retention")
 def retention(
     project: Annotated[str, typer.Argument(help="The project.")],
-    days: Annotated[int | None, typer.Option(min=1, help="Age at which its history is removed.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Age at which its history is removed.")] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Keep all of it.")] = False,
 ) -> None:
     """Say how long a project's history is kept. The job 'retention' removes what is older, once a day."""

@@ -84,7 +84,9 @@ def create_key(
     name: Annotated[str, typer.Option(help="Whose or what for.")] = "",
     scope: Annotated[list[str] | None, typer.Option(help="What it may do; repeatable. Default: everything.")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="May read, and nothing else.")] = False,
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="Ends by itself after so many days.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Ends by itself after so many days.")
+    ] = None,
 ) -> None:
     """Create an API key; prints it once."""
     from calendar_pipeline import wiring

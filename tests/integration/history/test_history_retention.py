@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from typer.testing import CliRunner
 
+from calendar_pipeline.cli import app
 from calendar_pipeline.db import migrate
 from calendar_pipeline.history import proof, retention
 
@@ -206,3 +208,19 @@ def test_old_sync_records_go_and_new_ones_stay(record: Any) -> None:
             )
     assert retention.expire_syncs(record.db, JANUARY + 4 * DAY, batch=3) == 4
     assert record.rows("SELECT count(*), min(started_at) FROM sync_run") == [(6, JANUARY + 4 * DAY)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["retention", "p", "--days", "999999999"],
+        ["project", "keys", "create", "p", "--expires-in-days", "999999999"],
+        ["analyst", "reader", "--timeout", "999999999"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_ages_beyond_all_dates_are_refused(words: list[str]) -> None:
+    """There is no such day: the job would have failed with it, for all projects, every day."""
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 2
+    assert "less than" in ended.output

@@ -72,6 +72,7 @@ def test_extra_meeting_hosts_are_split_and_trimmed() -> None:
         ("sync_threads", 0),
         ("api_port", 65536),
         ("environment", "staging"),
+        ("sync_run_retention_days", 10**9),
     ],
 )
 def test_values_that_cannot_work_are_refused(name: str, value: object) -> None:
