@@ -9,7 +9,9 @@ from calendar_pipeline.settings import Settings
 
 Json = dict[str, Any]
 
-SOMETHING = r"^[^\x00]*[^\s\x00][^\x00]*$"
+BLANK = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space as Python trims it; ``\\s`` is not the same in any two languages."""
+SOMETHING = rf"^[^\x00]*[^\x00{BLANK}][^\x00]*$"
 """What a text holds: more than white space, and no NUL."""
 NO_NUL = r"^[^\x00]*$"
 TEXT: Json = {"type": ["string", "number"], "minLength": 1, "pattern": SOMETHING}
