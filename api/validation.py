@@ -17,6 +17,7 @@ NOT_TEXT = "Not a valid string."
 NUL = "Null characters are not allowed."
 NO_OBJECT = "Metadata must be an object not an array or other type"
 NO_KEY = "Metadata must have at least one key"
+MOST_KEY_BYTES = 2048
 
 
 class Invalid(Exception):
@@ -85,6 +86,14 @@ def text(*, longest: int | None = None) -> Callable[[object], str]:
             raise Invalid(f"Ensure this field has no more than {longest} characters.")
         return trimmed
 
+    return read
+
+
+def deduplication_key(value: object) -> str:
+    """A text as above. It is unique, and PostgreSQL's indexes hold no more than 2704 bytes of one."""
+    read = text(longest=1024)(value)
+    if len(read.encode(errors="replace")) > MOST_KEY_BYTES:
+        raise Invalid(f"Ensure this field has no more than {MOST_KEY_BYTES} bytes.")
     return read
 
 

@@ -232,7 +232,7 @@ def creation_fields(settings: Settings, *, now: datetime) -> list[Field]:
         Field(name="bot_name", read=bot_name, required=True),
         Field(name="join_at", read=join_at(now)),
         Field(name="calendar_event_id", read=validation.text()),
-        Field(name="deduplication_key", read=validation.text(longest=1024)),
+        Field(name="deduplication_key", read=validation.deduplication_key),
         validation.metadata_field(settings),
         Field(name="webhooks", read=option("webhooks"), is_json=True),
         *(Field(name=name, read=option(name), is_json=True) for name in options.SCHEMAS),

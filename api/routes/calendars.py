@@ -104,7 +104,7 @@ def creation_fields(settings: Settings) -> list[Field]:
         Field(name="refresh_token", read=validation.text(), required=True),
         Field(name="platform_uuid", read=validation.text(longest=1024)),
         validation.metadata_field(settings),
-        Field(name="deduplication_key", read=validation.text(longest=1024)),
+        Field(name="deduplication_key", read=validation.deduplication_key),
     ]
 
 

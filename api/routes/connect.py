@@ -221,7 +221,7 @@ def link_fields(settings: Settings) -> list[Field]:
         Field(name="user_label", read=validation.text(longest=255)),
         Field(name="login_hint", read=validation.text(longest=320)),
         Field(name="calendar_id", read=validation.text(longest=64)),
-        Field(name="deduplication_key", read=validation.text(longest=1024)),
+        Field(name="deduplication_key", read=validation.deduplication_key),
         Field(name="metadata", read=rule, is_json=True),
     ]
 

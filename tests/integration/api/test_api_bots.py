@@ -1,6 +1,7 @@
 """``/bots``: each request and its answer as the contract has it, over a real socket."""
 
 import base64
+import random
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -489,3 +490,17 @@ def test_forms_are_read_too(client) -> None:
     form = GOOD | {"metadata": '{"a": "b"}', "zoom_settings": '{"sdk": "web"}'}
     answer = client.post("/bots", data=form)
     assert (answer.status_code, answer.json()["metadata"]) == (201, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("meeting_url", f"https://meet.jit.si/{random.Random(1).randbytes(2000).hex()}", "Invalid meeting URL"),
+        ("deduplication_key", "".join(chr(0x4E00 + number * 7) for number in range(1000)), "2048 bytes"),
+    ],
+)
+def test_what_no_index_would_hold_is_refused_and_not_to_be_tried_again(client, field, value, told) -> None:
+    """PostgreSQL refused it, and the answer was 503: later, it may do."""
+    answer = client.post("/bots", json=GOOD | {field: value})
+    assert answer.status_code == 400
+    assert told in answer.json()[field][0]
