@@ -29,7 +29,7 @@ _RESULTS = """
 _BARE = f"DELETE FROM event_logs WHERE run_id = ANY(%(runs)s) AND id NOT IN (SELECT id FROM ({_LAST}) AS last)"
 
 
-def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int = 5_000) -> int:
+def purge(instance: dg.DagsterInstance, *, older_than: timedelta, at_most: int = 20_000) -> int:
     """Delete ended runs that were made longer ago than that; returns how many."""
     shown = _shown(instance)
     before = datetime.now(UTC) - older_than

@@ -24,7 +24,7 @@ SOON = timedelta(days=14)
 
 def examine(settings: Settings, connection: Connection, clock: Clock) -> Iterator[Finding]:
     """All of it, from the database alone."""
-    yield from _calendars(settings, connection, clock)
+    yield from _calendars(connection, clock)
     yield _channels(settings, connection, clock)
     yield _live(settings, connection)
     yield _bots(settings, connection, clock)
@@ -32,8 +32,7 @@ def examine(settings: Settings, connection: Connection, clock: Clock) -> Iterato
     yield _keys(connection, clock)
 
 
-def _calendars(settings: Settings, connection: Connection, clock: Clock) -> Iterator[Finding]:
-    now = clock()
+def _calendars(connection: Connection, clock: Clock) -> Iterator[Finding]:
     row = connection.execute(
         sa.text("""
             SELECT count(*) AS all,
@@ -41,11 +40,11 @@ def _calendars(settings: Settings, connection: Connection, clock: Clock) -> Iter
                    count(*) FILTER (WHERE failures > 0) AS failing,
                    count(*) FILTER (WHERE state = 'connected' AND next_sync_at < :late) AS late,
                    count(*) FILTER (WHERE state = 'connected' AND last_successful_sync_at IS NULL
-                                      AND created_at < :fresh) AS never,
+                                      AND created_at < :late) AS never,
                    COALESCE(sum(quarantined), 0) AS quarantined
             FROM calendar
         """),
-        {"late": now - settings.sync_interval - LATE, "fresh": now - LATE},
+        {"late": clock() - LATE},
     ).one()
     text = f"{row.all} followed, {row.disconnected} disconnected, {row.failing} failing"
     if row.late:

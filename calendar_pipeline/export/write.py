@@ -79,8 +79,9 @@ def _write(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-    draft = f"{target}.{uuid.uuid4().hex}.part"
+    folder = target.rsplit("/", 1)[0]
+    files.makedirs(folder, exist_ok=True)
+    draft = f"{folder}/_{uuid.uuid4().hex}.part"  # readers of a folder leave out names that begin so
     try:
         with (
             db.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection,

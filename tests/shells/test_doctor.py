@@ -172,6 +172,11 @@ IN_THE_DATABASE = {
 }
 OTHER_STATES = {
     "calendars": [
+        (
+            "UPDATE calendar SET next_sync_at = now() - interval '16 minutes'",
+            "UPDATE calendar SET next_sync_at = now() + interval '20 minutes'",
+            "Dagster daemon runs",
+        ),
         ("UPDATE calendar SET failures = 1", "UPDATE calendar SET failures = 0", "failed partitions"),
         (
             "UPDATE calendar SET last_successful_sync_at = NULL, created_at = now() - interval '1 hour'",

@@ -183,6 +183,26 @@ def test_an_export_that_dies_leaves_the_old_file(busy: Any, tmp_path: Path, monk
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
+def test_who_reads_while_it_is_written_reads_what_was_there(
+    busy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is for good if the export is killed then: what it had begun stays."""
+    from calendar_pipeline.export import store
+
+    run(busy, tmp_path)
+    busy.write("b", at=FEBRUARY)
+    rows, seen = store.rows, list[int]()
+
+    def in_the_middle(*given: Any) -> Any:
+        for batch in rows(*given):
+            seen.append(len(pd.read_parquet(tmp_path / "event_version")))
+            yield batch
+
+    monkeypatch.setattr(store, "rows", in_the_middle)
+    assert run(busy, tmp_path) == (2, 1, 0)
+    assert (seen, len(pd.read_parquet(tmp_path / "event_version"))) == ([4, 4], 5)
+
+
 def test_what_cannot_be_exported_is_refused_with_what_can() -> None:
     with pytest.raises(SetupError, match="choose from event_history"):
         relation("api_key")
