@@ -24,6 +24,9 @@ from calendar_pipeline.providers.port import Credentials, Cursor, Grant, Known, 
 from calendar_pipeline.providers.transport import Transport
 
 PAGE_SIZE = 1000
+SMALL_PAGE_SIZE = 100
+"""For a calendar whose events are so large that Graph, or we, cannot take a full page of them."""
+
 DELTA_PAGE_SIZE = 500
 CALENDARS_PAGE_SIZE = 100
 
@@ -163,7 +166,15 @@ class MicrosoftCalendar:
         return entries, link
 
     def _listing(self, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> list[Item]:
-        query = {**_bounds(window), "$select": parse.SELECT, "$top": str(PAGE_SIZE), "$orderby": "start/dateTime"}
+        try:
+            return self._listing_by(PAGE_SIZE, grant, calendar, window, meter)
+        except TryLater as refused:
+            if refused.status != 504 and refused.code != "answer_too_large":
+                raise
+            return self._listing_by(SMALL_PAGE_SIZE, grant, calendar, window, meter)
+
+    def _listing_by(self, size: int, grant: Grant, calendar: str | None, window: Window, meter: Meter) -> list[Item]:
+        query = {**_bounds(window), "$select": parse.SELECT, "$top": str(size), "$orderby": "start/dateTime"}
         url = f"{self._calendar_url(calendar)}/calendarView?{urlencode(query)}"
         raws, _ = pages.listing(lambda at: self._page(grant, at or url, meter), self._entries)
         told = (parse.item(raw, hosts=self._hosts) for raw in raws)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from calendar_pipeline.errors import TryLater
 from calendar_pipeline.event import Platform
 from calendar_pipeline.providers.microsoft.client import MicrosoftCalendar
 from calendar_pipeline.providers.microsoft.oauth import Entra, calendar_scope
@@ -32,6 +33,23 @@ def synced(bench: Any) -> Any:
     bench.world.retitle_event(bench.cal.there, event, "After")
     bench.asked()
     return bench
+
+
+@pytest.mark.parametrize("how", ["Graph gives up", "we do"])
+def test_a_calendar_of_very_large_events_is_listed_by_smaller_pages(bench: Any, how: str) -> None:
+    event = bench.add("Large")
+
+    def too_large(url: str, answer: Answer) -> Answer:
+        if "%24top=1000" not in url:
+            return answer
+        if how == "we do":
+            raise TryLater("answer_too_large")
+        return replace(answer, status=504, body=b'{"error": {"code": "UnknownError", "message": ""}}')
+
+    bench.transport.rewrite = too_large
+    assert bench.sync().status == "synced"
+    assert bench.live() == {event: "Large"}
+    assert bench.asked()["calendarView"] == 2
 
 
 # -- tokens -------------------------------------------------------------------------------------------------
