@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,10 @@ def public(settings: Settings, http: urllib3.PoolManager) -> Finding:
     if answer.status != 200:
         remedy = "see what /readyz says on the API's own port, and that the proxy leads there"
         return found("public address", f"{url}/readyz answers {answer.status}", remedy)
-    days = certificate_days(url)
+    try:
+        days = certificate_days(url)
+    except OSError:
+        return found("public address", f"the certificate of {url} cannot be read", "see that the proxy answers always")
     if days is not None and days < DAYS_LEFT:
         return found("public address", f"its certificate ends in {days} days", "renew it")
     return found("public address", f"{url} is ready" + (f", certificate for {days} days" if days is not None else ""))
@@ -107,11 +110,20 @@ def providers(settings: Settings, http: urllib3.PoolManager, clock: Clock) -> Fi
         except urllib3.exceptions.HTTPError:
             away.append(name)
             continue
-        if told := answer.headers.get("date"):
-            apart = max(apart, abs(parsedate_to_datetime(told) - clock()))
+        if (told := _date(answer.headers.get("date"))) is not None:
+            apart = max(apart, abs(told - clock()))
     if away:
         remedy = "see this machine's network, DNS and firewall: it must reach them on port 443"
         return found("providers", f"no answer from {', '.join(away)}", remedy)
     if apart > SKEW:
         return found("providers", f"this clock is {apart.total_seconds():.0f} s off theirs", "let NTP set the clock")
     return found("providers", "all answer, and clocks agree")
+
+
+def _date(told: str | None) -> datetime | None:
+    """The instant that a header names; None for one that names none."""
+    try:
+        instant = parsedate_to_datetime(told or "")
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+import urllib3
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, TickData, TickStatus
@@ -36,13 +37,14 @@ CLOSED = "http://127.0.0.1:9"
 
 
 @contextmanager
-def answering(status: int, *, at: datetime | None = None) -> Iterator[str]:
+def answering(status: int, *, at: datetime | str | None = None) -> Iterator[str]:
     """A server that answers everything so, with this Date if any."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response_only(status)
-            self.send_header("date", format_datetime(at or datetime.now(UTC), usegmt=True))
+            date = at if isinstance(at, str) else format_datetime(at or datetime.now(UTC), usegmt=True)
+            self.send_header("date", date)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -283,6 +285,25 @@ def test_an_address_or_a_provider_that_does_not_answer_is_told(well: str, examin
     with answering(503) as url:
         assert "/readyz" in (examine(public_base_url=url)["public address"].remedy or "")
     assert examine(public_base_url=None)["public address"].level == "ok"
+
+
+@pytest.mark.parametrize("date", ["soon", "Wed, 25 Nov 2026 08:00:00 -0000"])
+def test_a_date_that_says_nothing_is_not_believed(date: str, tmp_path: Path) -> None:
+    """Somebody between us and the provider may answer as it likes."""
+    with answering(200, at=date) as url, urllib3.PoolManager() as http:
+        given = dict.fromkeys(("google_api_base_url", "microsoft_graph_base_url", "microsoft_login_base_url"), url)
+        settings = Settings(_env_file=None, state_dir=tmp_path, **given)
+        assert machine.providers(settings, http, lambda: datetime.now(UTC)).level == "ok"
+
+
+def test_a_certificate_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_url: str) -> int:
+        raise TimeoutError
+
+    monkeypatch.setattr(machine, "certificate_days", away)
+    with answering(200) as url, urllib3.PoolManager() as http:
+        said = machine.public(Settings(_env_file=None, state_dir=tmp_path, public_base_url=url), http)
+    assert (said.level, said.text) == ("warning", f"the certificate of {url} cannot be read")
 
 
 def test_a_disk_that_is_nearly_full_is_broken(tmp_path: Path) -> None:
