@@ -49,14 +49,14 @@ WEBHOOK_QUALITY = View(
         ) AS d
         JOIN webhook_subscription s ON s.id = d.subscription_id
         LEFT JOIN (
-            SELECT w.subscription_id, (w.created_at AT TIME ZONE 'UTC')::date AS day, count(*) AS attempts,
-                   count(*) FILTER (WHERE t.outcome = 'failed') AS failed,
+            SELECT w.project_id, w.subscription_id, (w.created_at AT TIME ZONE 'UTC')::date AS day,
+                   count(*) AS attempts, count(*) FILTER (WHERE t.outcome = 'failed') AS failed,
                    (array_agg(COALESCE(t.error, t.status::text) ORDER BY t.id DESC)
                     FILTER (WHERE t.outcome = 'failed'))[1] AS last_error,
                    percentile_cont(0.5) WITHIN GROUP (ORDER BY t.milliseconds) / 1000 AS median,
                    percentile_cont(0.95) WITHIN GROUP (ORDER BY t.milliseconds) / 1000 AS p95
             FROM webhook_attempt t JOIN webhook_delivery w ON w.id = t.delivery_id
-            GROUP BY w.subscription_id, day
-        ) AS a ON a.subscription_id = d.subscription_id AND a.day = d.day
+            GROUP BY w.project_id, w.subscription_id, day
+        ) AS a ON a.project_id = d.project_id AND a.subscription_id = d.subscription_id AND a.day = d.day
     """,
 )

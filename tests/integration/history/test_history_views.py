@@ -232,6 +232,12 @@ def test_syncs_are_summed_up_by_day_with_the_longest_gap(record: Any) -> None:
     assert (found["median_seconds"], found["last_synced_at"]) == (2, MONDAY + 2 * HOUR + timedelta(seconds=4))
 
 
+def test_one_projects_webhooks_are_found_without_a_look_at_the_others(record: Any) -> None:
+    """Attempts have no project of their own: they are found by their deliveries, and these by the project."""
+    plan = "\n".join(row for (row,) in record.rows("EXPLAIN SELECT * FROM webhook_quality WHERE project_id = 'p'"))
+    assert len(re.findall(r"project_id = 'p'", plan)) == 2, plan
+
+
 # -- explained ---------------------------------------------------------------------------------------------
 
 
