@@ -369,7 +369,7 @@ def test_the_second_press_waits_for_the_first(person: Person, link: Link, client
         with db.begin() as conn:
             conn.execute(sa.text("LOCK TABLE calendar IN ACCESS EXCLUSIVE MODE"))
             pressed = [pool.submit(press) for _ in range(2)]
-            while _waiting(db) != 2:
+            while _waiting(db) < 2:
                 assert not any(one.done() for one in pressed)
         answers = [one.result(30) for one in pressed]
     assert {one.status_code for one in answers} == {303}
