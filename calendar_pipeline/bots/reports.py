@@ -86,16 +86,27 @@ def read(body: Mapping[str, Any]) -> Report | None:
         return None
     try:
         at = datetime.fromisoformat(str(told))
-    except ValueError:
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
     return Report(
-        key=str(body.get("idempotency_key", ""))[:100],
+        key=_text(body.get("idempotency_key", "")),
         event_type=kind,
-        event_sub_type=str(sub_type)[:100] if sub_type else None,
-        event_metadata=more if isinstance(more, Mapping) and len(json_text(more)) <= 10_000 else {},
+        event_sub_type=_text(sub_type) if sub_type else None,
+        event_metadata=more if isinstance(more, Mapping) and _is_fit(more) else {},
         new_state=state,
-        at=at if at.tzinfo else at.replace(tzinfo=UTC),
+        at=at,
     )
+
+
+def _text(value: object) -> str:
+    return str(value).replace("\0", "")[:100]
+
+
+def _is_fit(metadata: Mapping[str, object]) -> bool:
+    """Whether it can be kept: not endless, and without the one character that PostgreSQL has not."""
+    encoded = json_text(metadata)
+    return len(encoded) <= 10_000 and "\\u0000" not in encoded
 
 
 _LOCK = sa.text("""

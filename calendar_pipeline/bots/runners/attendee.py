@@ -5,7 +5,7 @@ server is asked for bots with that key, over or not: one that it finds is ours.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -13,10 +13,13 @@ import msgspec
 from calendar_pipeline.bots.model import TERMINAL
 from calendar_pipeline.bots.port import Down, GivenBack, Kept, Order, Refused, Taken
 from calendar_pipeline.errors import TryLater
+from calendar_pipeline.providers.json_values import objects
 from calendar_pipeline.providers.transport import Answer, Transport
 
 PASSING = frozenset((408, 425, 429))
 """Refusals below 500 that are no refusals of the bot."""
+
+MAX_ID = 255
 
 GOING = TERMINAL | {"leaving", "post_processing"}
 """States of a bot that is out of its meeting, or leaves it: by an earlier request of ours, perhaps."""
@@ -69,7 +72,7 @@ class AttendeeRunner:
         answer = self._ask("GET", f"{self._bots}?{urlencode({'deduplication_key': order.key})}")
         if answer.status != 200:
             raise TryLater(f"http_{answer.status}")
-        results = cast(list[Mapping[str, Any]], _object(answer).get("results", []))
+        results = objects(_object(answer), "results")
         ours = [found for found in results if found.get("deduplication_key") == order.key]
         return ours[-1] if ours else None
 
@@ -102,6 +105,6 @@ def _object(answer: Answer) -> dict[str, Any]:
 
 def _id(found: Mapping[str, Any]) -> str:
     known = found.get("id")
-    if not isinstance(known, str) or not known:
+    if not isinstance(known, str) or not 0 < len(known) <= MAX_ID or not (known.isascii() and known.isprintable()):
         raise TryLater("no_id")
     return known

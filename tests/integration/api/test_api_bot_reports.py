@@ -112,6 +112,29 @@ def test_what_is_not_understood_changes_nothing(client, bot_id, address, told, s
     assert client.get(f"/bots/{bot_id}").json()["state"] == "joining"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"event_sub_type": "a\0b"},
+        {"event_metadata": {"a": "x\0y", "b\0": [1e300]}},
+        {"created_at": "0001-01-01T00:00:00+14:00"},
+        {"created_at": "9999-12-31T23:59:59-12:00"},
+        {"event_type": ["x"]},
+        {"new_state": {}},
+        {"event_sub_type": {"a": 1}},
+    ],
+    ids=["nul", "nul below", "before time", "after time", "list", "object", "object as sub-type"],
+)
+def test_an_odd_report_is_no_fault_of_ours_and_the_next_one_is_heard(client, bot_id, address, odd) -> None:
+    """What PostgreSQL keeps in JSON and cannot read again was looked for in every later report, which failed."""
+    told = body("joining", "join_requested", "2026-11-22T08:32:00Z")
+    told["data"] |= odd
+    assert tell(address, told) < 500
+    later = body("joined_recording", "recording_permission_granted", "2026-11-22T08:33:00Z", key="later")
+    assert tell(address, later) == 200
+    assert client.get(f"/bots/{bot_id}").json()["state"] == "joined_recording"
+
+
 def test_a_runner_is_told_where_to_report_only_where_it_can_reach_us(keyring) -> None:
     assert reports.webhooks(None, keyring, "bot_x", 1) == ()
     assert reports.webhooks("http://127.0.0.1:1", keyring, "bot_x", 1) == ()

@@ -89,6 +89,13 @@ def test_refusals(attendee, runner, status, answer) -> None:
     assert not attendee.bots
 
 
+@pytest.mark.parametrize("theirs", ["", "a\0b", "x" * 1000, 7, None])
+def test_an_id_that_cannot_be_kept_is_no_answer(attendee, runner, theirs) -> None:
+    """It failed when it was written, and with it all that was handed over beside."""
+    attendee.bots["odd"] = {"id": theirs, "deduplication_key": "bot_x", "state": "joining"}
+    assert runner.launch(order(is_repeat=True)) == Down("no_id")
+
+
 def test_recalling(attendee, runner) -> None:
     assert runner.recall(order()) == GivenBack(), "nothing there to give back"
     runner.launch(order())
