@@ -13,7 +13,7 @@ from calendar_pipeline.ingest import run, store
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.store import Claim
-from calendar_pipeline.live.stage import AWAY, PAUSE, Stage
+from calendar_pipeline.live.stage import AWAY, PAUSE, Stage, is_away
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Syncs:
             error = future.exception()
             if error is None:
                 self._done(future.result())
-            elif isinstance(error, AWAY):
+            elif is_away(error):
                 self._to_release.append(claimed)
             else:  # its lease is left to run out, so that it is not tried again at once
                 self.bugs.append(f"{claimed.id}: {type(error).__name__}")

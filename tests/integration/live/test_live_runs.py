@@ -8,8 +8,10 @@ from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.ingest.read import Ingest
@@ -214,8 +216,6 @@ def test_a_run_starts_over_after_its_lifetime(
 def test_what_dagster_could_not_be_told_it_is_told_later(
     db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any
 ) -> None:
-    from sqlalchemy.exc import OperationalError
-
     [calendar] = follow(sandbox.create_calendars(1, 1))
     told: list[list[str]] = []
 
@@ -241,15 +241,21 @@ def test_a_bug_in_one_stage_ends_the_run_and_says_so(db: Database, start: Any) -
     assert states(db) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("a bug"), OperationalError("INSERT", None, psycopg.errors.DiskFull("no space left"))],
+    ids=["a bug", "a full disk"],
+)
 def test_a_bug_in_one_calendars_sync_leaves_the_others_alone(
-    db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any
+    db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, error: Exception
 ) -> None:
+    """Nor is it read again and again without a pause, as if the database were only away for a moment."""
     follow(sandbox.create_calendars(3, 1))
     left = [1]
 
     def crash(point: str) -> None:
         if point == "read" and left and left.pop():
-            raise KeyError("a bug")
+            raise error
 
     work, outcomes = syncs(crash=crash)
     start(work.stage, outcomes=outcomes)
