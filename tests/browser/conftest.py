@@ -66,9 +66,14 @@ def accessible() -> Callable[[Page], None]:
     return check
 
 
+AT_REST = """() => Promise.allSettled(document.getAnimations()
+    .filter(one => one.effect.getComputedTiming().endTime !== Infinity).map(one => one.finished)).then(() => null)"""
+
+
 def check(page: Page) -> None:
-    """Assert that axe-core finds nothing serious, once the page has its style."""
+    """Assert that axe-core finds nothing serious, once the page has its style and no colour is on its way to another."""
     page.wait_for_load_state()
+    page.evaluate(AT_REST)
     found = Axe().run(page).response["violations"]
     bad = [
         (one["id"], one["impact"], [node["html"] for node in one["nodes"]][:3])
