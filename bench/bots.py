@@ -1,8 +1,9 @@
 """How many bots are handed over within the minute they are due in.
 
-Usage: python -m bench.bots [--bots 10000] [--workers 2] [--threads 16]. Bots are spread over one minute. Workers are
-processes, as an installation has them; the runner is an Attendee-compatible server on this machine, asked over HTTP.
-Prints launches per second, statements per bot, and how late hand-overs were.
+Usage: python -m bench.bots [--bots 10000] [--workers 2] [--threads 16] [--kills 0]. Bots are spread over one minute.
+Workers are processes, as an installation has them; so many of them are killed meanwhile, and others take their places.
+The runner is an Attendee-compatible server on this machine, asked over HTTP.
+Prints launches per second, statements per bot (without those of the killed), and how late hand-overs were.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import sqlalchemy as sa
 
@@ -45,6 +47,18 @@ def serve(port: Any) -> None:
     """An Attendee-compatible server, as far as launching goes: one bot for one key."""
     bots: dict[str, str] = {}
 
+    def post(body: bytes) -> tuple[bytes, object]:
+        key = json.loads(body)["deduplication_key"]
+        if key in bots:
+            return b"400 Bad Request", {"error": "Deduplication key already in use."}
+        bots[key] = f"b{len(bots)}"
+        return b"201 Created", {"id": bots[key]}
+
+    def get(target: bytes) -> tuple[bytes, object]:
+        key = parse_qs(urlsplit(target.decode()).query)["deduplication_key"][0]
+        found = [{"id": bots[key], "deduplication_key": key, "state": "joining"}] if key in bots else []
+        return b"200 OK", {"results": found}
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             length = 0
@@ -52,10 +66,9 @@ def serve(port: Any) -> None:
                 name, _, value = header.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
-            key = json.loads(await reader.readexactly(length))["deduplication_key"] if line[:4] == b"POST" else ""
-            is_new = key not in bots
-            body = json.dumps({"id": bots.setdefault(key, f"b{len(bots)}")}).encode()
-            status = b"201 Created" if is_new else b"400 Bad Request"
+            method, target, _ = line.split()
+            status, said = post(await reader.readexactly(length)) if method == b"POST" else get(target)
+            body = json.dumps(said).encode()
             writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
             await writer.drain()
         writer.close()
@@ -92,6 +105,7 @@ def main() -> None:
     parser.add_argument("--bots", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--kills", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cp-bench-") as directory:
         Path(directory).chmod(0o755)
@@ -118,9 +132,19 @@ def measure(db: Database, url: str, start: datetime, given: argparse.Namespace) 
     end = start + MINUTE
     until = end.timestamp() + 20
     words = (str(url), generate("bench"), port.value, given.threads, until, statements)
-    workers = [multiprocessing.Process(target=work, args=words) for _ in range(given.workers)]
-    for worker in workers:
+
+    def started() -> multiprocessing.Process:
+        worker = multiprocessing.Process(target=work, args=words)
         worker.start()
+        return worker
+
+    workers = [started() for _ in range(given.workers)]
+    for number in range(given.kills):
+        time.sleep(max(0.0, (start + MINUTE * (number + 1) / (given.kills + 1)).timestamp() - time.time()))
+        place = number % given.workers
+        workers[place].kill()
+        workers[place].join()
+        workers[place] = started()
     for worker in workers:
         worker.join()
     runner.terminate()
