@@ -71,7 +71,7 @@ AT_REST = """() => Promise.allSettled(document.getAnimations()
 
 
 def check(page: Page) -> None:
-    """Assert that axe-core finds nothing serious, once the page has its style and no colour is on its way to another."""
+    """Assert that axe-core finds nothing serious, once the page has its style and its colours are at rest."""
     page.wait_for_load_state()
     page.evaluate(AT_REST)
     found = Axe().run(page).response["violations"]
