@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, rules, run, trouble, webhooks
+from calendar_pipeline.cli import bots, calendars, connect, data, feed, live, projects, rules, run, webhooks
 from calendar_pipeline.cli.console import err
 from calendar_pipeline.settings import Settings
 from sandbox.cli import app as sandbox_app
@@ -31,11 +31,22 @@ def _root(context: typer.Context) -> None:  # pyright: ignore[reportUnusedFuncti
         os.environ.setdefault("SANDBOX_URL", Settings.load().sandbox_url)
 
 
+def _kinds() -> tuple[type[Exception], ...]:
+    """What can be expected to go wrong. Asked for only when something did: no command loads SQLAlchemy to start."""
+    from calendar_pipeline.cli import trouble
+
+    return trouble.KINDS
+
+
 def main() -> None:
     """Entry point: what can be expected to go wrong becomes one line and exit code 2."""
     try:
         app()
-    except trouble.KINDS as error:
+    except SystemExit:  # how commands end: nothing to explain
+        raise
+    except _kinds() as error:
+        from calendar_pipeline.cli import trouble
+
         if (line := trouble.said(error)) is None:
             raise
         err.print("error:", style="red", end=" ")
