@@ -82,8 +82,8 @@ def create_bot(request: Request[Any, Any, Any], posted: NamedDependency[Posted])
     )
     try:
         with service.db.begin() as conn:
-            if new.webhooks and not projects.has_webhook_secret(conn, project):
-                projects.set_webhook_secret(conn, service.keyring, project, now=now)
+            if new.webhooks:
+                projects.ensure_webhook_secret(conn, service.keyring, project, now=now)
             made = bots.create(conn, service.keyring, project, new, now=now)
     except DuplicateKey:
         raise problems.error(400, TAKEN) from None

@@ -87,8 +87,8 @@ def create_webhook(request: Request[Any, Any, Any], posted: NamedDependency[Post
             conn, service.keyring, project, [NewSubscription(**values, secret=secret)], now=now
         )
         shown = secret
-        if secret is None and not project_store.has_webhook_secret(conn, project):
-            shown = project_store.set_webhook_secret(conn, service.keyring, project, now=now)
+        if secret is None:
+            shown = project_store.ensure_webhook_secret(conn, service.keyring, project, now=now)
     return _no_store(responses.json(shapes.new_webhook(made, secret=shown), status=201))
 
 

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from calendar_pipeline.bots import plan, position, queue, ruling, steps, store
 from calendar_pipeline.bots.plan import Policy
 from calendar_pipeline.bots.port import BotRunner, Down, GivenBack, Kept, Order, Refused, Taken
 from calendar_pipeline.bots.queue import Claimed, Instance, Note
 from calendar_pipeline.bots.steps import Step
-from calendar_pipeline.db.connect import Database, new_lease
+from calendar_pipeline.db.connect import AWAY, Database, new_lease
 from calendar_pipeline.errors import CredentialUnreadable
 from calendar_pipeline.secrets.keyring import KeyRing
 from calendar_pipeline.webhooks import outbox
@@ -188,7 +188,7 @@ def _holding(bots: Bots, claimed: Sequence[str], *, lease: uuid.UUID) -> Generat
             try:
                 with bots.db.single() as connection:
                     queue.renew(connection, claimed, lease=lease, length=bots.lease)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 log.warning("the lease of %d bots was not renewed (%s)", len(claimed), type(error).__name__)
 
     with ThreadPoolExecutor(1, thread_name_prefix="bots-lease") as pool:

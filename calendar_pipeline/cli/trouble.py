@@ -1,8 +1,9 @@
 """What goes wrong outside the program, in one line that says what to do: settings, disk, database."""
 
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
+from calendar_pipeline.db import connect
 from calendar_pipeline.errors import CalendarPipelineError
 
 NO_RIGHT = "42501"
@@ -31,11 +32,10 @@ def _setting(where: tuple[int | str, ...], told: str) -> str:
 
 
 def _of_database(error: DBAPIError, state: str | None) -> str | None:
-    """In PostgreSQL's own words; neither parameters nor the statement are among them."""
-    told = next(iter(str(error.orig).splitlines()), type(error).__name__)
+    told = connect.said(error)
     if state == NO_RIGHT:
         return f"The database refuses: {told}. Give the user of DATABASE_URL that right."
-    if not isinstance(error, OperationalError | InterfaceError):
+    if not isinstance(error, connect.AWAY):
         return None
     if state is None:  # no answer, or none to who we say we are
         return f"The database cannot be used ({told}): see that PostgreSQL runs and that DATABASE_URL names it."

@@ -230,7 +230,7 @@ class Connector:
         with self._db.begin() as conn:
             flow = self._take(conn, platform, token, "granted", cookies)
             if isinstance(flow, Refused):
-                browser = cookies.get(plan.cookie_name(plan.flow_of(token), self._base_url))
+                browser = self._browser(token, cookies)
                 done = store.finished(conn, token, platform=platform, browser=browser, now=self._clock())
                 return flow if done is None else self._back(plan.flow_of(token), done, done.calendar_id)
             try:
@@ -252,7 +252,6 @@ class Connector:
         if not plan.could_be_token(token):
             return Refused(trouble="used_or_expired")
         now, flow_id = self._clock(), plan.flow_of(token)
-        browser = cookies.get(plan.cookie_name(flow_id, self._base_url))
         flow = store.advance(
             conn,
             token,
@@ -260,13 +259,16 @@ class Connector:
             stage=stage,
             to="answered",
             new_token=self._token(flow_id),
-            browser=browser,
+            browser=self._browser(token, cookies),
             now=now,
         )
         if flow is not None:
             return flow
         is_waiting = store.is_waiting(conn, token, stage=stage, now=now)
         return Refused(trouble="other_browser" if is_waiting else "used_or_expired")
+
+    def _browser(self, token: str, cookies: Mapping[str, str]) -> str | None:
+        return cookies.get(plan.cookie_name(plan.flow_of(token), self._base_url))
 
     def _redeem(self, flow: Flow, code: str) -> Consent:
         verifier = self._open(flow.verifier or b"", store.flow_place("verifier", flow.id, flow.project_id))

@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.event import listen
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from calendar_pipeline.errors import SetupError
 
@@ -95,6 +95,23 @@ def _read(url: str | URL) -> URL:
             "DATABASE_URL and DAGSTER_POSTGRES_URL are written postgresql://user:password@host:5432/name; what is "
             "special in the password is written %-encoded."
         ) from None
+
+
+AWAY = (OperationalError, InterfaceError)
+"""What is raised where the database is away; an OperationalError may mean more, see `is_away`."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database was not there. One that says "disk full", or "too long for an index", is."""
+    if not isinstance(error, AWAY):
+        return False
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(("08", "57P"))
+
+
+def said(error: DBAPIError) -> str:
+    """PostgreSQL's own words, or the driver's, in a line; neither parameters nor the statement are among them."""
+    return next(iter(str(error.orig).splitlines()), type(error).__name__)
 
 
 def new_lease() -> uuid.UUID:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from sqlalchemy.exc import DBAPIError
 
 from calendar_pipeline import wiring
-from calendar_pipeline.db import migrate
+from calendar_pipeline.db import connect, migrate
 from calendar_pipeline.db.connect import Database
 from calendar_pipeline.doctor import dagsters, machine, record, setup, work
 from calendar_pipeline.doctor.finding import Clock, Finding, Level, found
@@ -35,9 +35,8 @@ def examine(settings: Settings, *, clock: Clock = wiring.utc_now) -> list[Findin
     except SetupError as error:
         findings.append(found("database", "cannot be used", str(error), broken=True))
     except DBAPIError as error:
-        told = next(iter(str(error.orig).splitlines()), type(error).__name__)
         remedy = "check DATABASE_URL, the server, and what its user may do"
-        findings.append(found("database", f"cannot be used ({told})", remedy, broken=True))
+        findings.append(found("database", f"cannot be used ({connect.said(error)})", remedy, broken=True))
     return findings
 
 

@@ -12,11 +12,11 @@ import msgspec
 
 from calendar_pipeline.event import Awkward, Event
 from calendar_pipeline.history.redact import texts
+from calendar_pipeline.meetings.address import MAX_LINK
 
 MAX_ID = 1024
 """Bytes of an id: they are indexed, and PostgreSQL's indexes hold no more than 2704."""
 MAX_TITLE = 8000
-MAX_LINK = 2048
 MAX_ATTENDEES = 1000
 MAX_RAW = 1024 * 1024
 """Bytes of the provider's JSON, after long texts were cut."""

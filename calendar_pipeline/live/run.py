@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 
-from calendar_pipeline.db.connect import Database
+from calendar_pipeline.db.connect import AWAY, Database
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.live import store
 from calendar_pipeline.live.plan import HANDOVER
-from calendar_pipeline.live.stage import AWAY, Running, Stage
+from calendar_pipeline.live.stage import Running, Stage
 
 log = logging.getLogger(__name__)
 

@@ -9,23 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from calendar_pipeline.db.connect import AWAY
 
 log = logging.getLogger(__name__)
 
 Loop = Callable[[threading.Event], None]
 """Works until the event is set, and ends soon after."""
-
-AWAY = (OperationalError, InterfaceError)
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether the database was not there. One that says "disk full", or "too long for an index", is."""
-    if not isinstance(error, AWAY):
-        return False
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    return state is None or state.startswith(("08", "57P"))
-
 
 PAUSE = 0.5
 """Seconds until a database that was away is asked again."""

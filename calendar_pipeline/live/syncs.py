@@ -8,12 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-from calendar_pipeline.db.connect import new_lease
+from calendar_pipeline.db.connect import AWAY, is_away, new_lease
 from calendar_pipeline.ingest import run, store
 from calendar_pipeline.ingest.outcome import Outcome
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.ingest.store import Claim
-from calendar_pipeline.live.stage import AWAY, PAUSE, Stage, is_away
+from calendar_pipeline.live.stage import PAUSE, Stage
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 LONGEST: Final = 8192
 """Characters; longer URLs are not looked at."""
+MAX_LINK: Final = 2048
+"""Characters of a link that is kept; PostgreSQL's indexes hold no more than 2704 bytes."""
 
 # re.ASCII matters: without it, IGNORECASE lets U+212A pass as "k" and U+017F as "s".
 _AUTHORITY = re.compile(

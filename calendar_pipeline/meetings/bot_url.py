@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
-from calendar_pipeline.meetings.address import LONGEST
+from calendar_pipeline.meetings.address import LONGEST, MAX_LINK
 from calendar_pipeline.meetings.recognise import recognise
-
-MOST_STORED: Final = 2048
-"""Characters, of an event's link as well; PostgreSQL's indexes hold no more than 2704 bytes."""
 
 _SCHEME = re.compile(r"(?:https?|zoommtg|zoomus)://|msteams:/", re.IGNORECASE | re.ASCII)
 _NO_SCHEME = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?[/?#]", re.IGNORECASE | re.ASCII)
@@ -35,4 +32,4 @@ def normalise_for_bot(url: str, *, extra_hosts: Sequence[str] = ()) -> str | Non
             return None
         link = f"https://{link}"
     found = recognise(link, extra_hosts=extra_hosts)
-    return None if found is None or len(found.url) > MOST_STORED else found.url
+    return None if found is None or len(found.url) > MAX_LINK else found.url

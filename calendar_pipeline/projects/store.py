@@ -196,10 +196,12 @@ def set_webhook_secret(
     return text
 
 
-def has_webhook_secret(conn: Connection, project_id: str) -> bool:
-    """Whether the project has a secret to sign with."""
+def ensure_webhook_secret(conn: Connection, keyring: KeyRing, project_id: str, *, now: datetime) -> str | None:
+    """Have the project sign; returns the secret if it had none, for whoever is to be told."""
     mine = sa.exists().where(webhook_secret.c.project_id == project_id, webhook_secret.c.retired_at.is_(None))
-    return bool(conn.execute(sa.select(mine)).scalar_one())
+    if conn.execute(sa.select(mine)).scalar_one():
+        return None
+    return set_webhook_secret(conn, keyring, project_id, now=now)
 
 
 def webhook_secrets(conn: Connection, keyring: KeyRing, project_id: str) -> Sequence[str]:

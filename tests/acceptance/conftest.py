@@ -28,6 +28,7 @@ from calendar_pipeline.history import proof
 from calendar_pipeline.settings import Settings
 from sandbox.client import Client
 from tests.chromium import browser, page
+from tests.processes import has_group
 
 __all__ = ["browser", "page"]
 
@@ -197,7 +198,7 @@ class Installation:
     def leaves_nothing(self) -> None:
         """Assert that no process, no process group and no listener of it is left."""
         until("all of its processes to end", lambda: not self.processes(), seconds=20)
-        until("all of its process groups to end", lambda: not any(map(_is_group, self.groups)), seconds=20)
+        until("all of its process groups to end", lambda: not any(map(has_group, self.groups)), seconds=20)
         for port in self.ports:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -349,14 +350,6 @@ class Installation:
             " HAVING max(version) <> count(*) OR count(DISTINCT version) <> count(*)"
         )
         assert odd == []
-
-
-def _is_group(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 NOISE = ("etag", "updated")

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from calendar_pipeline.db.connect import Database
+from calendar_pipeline.ingest import store as calendars
 from calendar_pipeline.ingest.read import Ingest
 from calendar_pipeline.live import plan, run, store
 from calendar_pipeline.live.run import Live
@@ -301,11 +302,16 @@ def test_failed_syncs_are_left_to_the_sensors_runs(
     assert len(synced(db)) == 1
 
 
+def waiting(db: Database, clock: Any) -> list[str]:
+    """Calendars for which a run is to be asked."""
+    with db.single() as connection:
+        return list(calendars.waiting(connection, now=clock(), limit=9, patience=timedelta(minutes=1)))
+
+
 def test_what_an_operator_must_mend_is_left_for_a_run_to_find_at_once(
     db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, clock: Any, ingest: Any
 ) -> None:
     """Nobody would try it again for half an hour, and the partition would stay green for so long."""
-    from calendar_pipeline.ingest import store as calendars
     from calendar_pipeline.ingest.run import sync_many
 
     [calendar] = follow(sandbox.create_calendars(1, 1))
@@ -314,24 +320,19 @@ def test_what_an_operator_must_mend_is_left_for_a_run_to_find_at_once(
     start(work.stage, outcomes=outcomes)
     until(lambda: len(synced(db)) == 1)
 
-    def waiting() -> list[str]:
-        with db.single() as connection:
-            return list(calendars.waiting(connection, now=clock(), limit=9, patience=timedelta(minutes=1)))
-
-    assert waiting() == [calendar]
+    assert waiting(db, clock) == [calendar]
     [outcome] = sync_many(ingest(sandbox), [calendar], threads=1)
     assert (outcome.status, outcome.code) == ("operator", "invalid_client")
     clock.pass_by(minutes=29)
-    assert waiting() == []
+    assert waiting(db, clock) == []
     clock.pass_by(minutes=2)
-    assert waiting() == [calendar]
+    assert waiting(db, clock) == [calendar]
 
 
 def test_a_disconnection_is_left_for_a_run_to_find_once_more(
     db: Database, sandbox: Running, follow: Any, syncs: Any, start: Any, clock: Any, ingest: Any
 ) -> None:
     """Users and customers are told at once, and once; the run turns the partition red."""
-    from calendar_pipeline.ingest import store as calendars
     from calendar_pipeline.ingest.run import sync_many
 
     [made] = sandbox.create_calendars(1, 1)
@@ -341,20 +342,16 @@ def test_a_disconnection_is_left_for_a_run_to_find_once_more(
     start(work.stage, outcomes=outcomes)
     until(lambda: len(synced(db)) == 1)
 
-    def waiting() -> list[str]:
-        with db.single() as connection:
-            return list(calendars.waiting(connection, now=clock(), limit=9, patience=timedelta(minutes=1)))
-
     def row() -> Any:
         with db.single() as connection:
             query = sa.text("SELECT state, failures, next_sync_at FROM calendar")
             return tuple(connection.execute(query).one())
 
-    assert waiting() == [calendar]
+    assert waiting(db, clock) == [calendar]
     assert row()[:2] == ("disconnected", 1)
     [outcome] = sync_many(ingest(sandbox), [calendar], threads=1)
     assert (outcome.status, outcome.is_failure) == ("disconnected", True)
-    assert (waiting(), row()) == ([], ("disconnected", 0, None))
+    assert (waiting(db, clock), row()) == ([], ("disconnected", 0, None))
 
 
 NOW = datetime.fromisoformat("2026-11-23T09:00:00+00:00")

@@ -12,12 +12,12 @@ from calendar_pipeline.event import Attendee, Awkward, Event
 from calendar_pipeline.history.accept import (
     MAX_ATTENDEES,
     MAX_ID,
-    MAX_LINK,
     MAX_RAW,
     MAX_TITLE,
     Prepared,
     prepare,
 )
+from calendar_pipeline.meetings.address import MAX_LINK
 
 START, END = datetime(2026, 11, 24, 9, tzinfo=UTC), datetime(2026, 11, 24, 10, tzinfo=UTC)
 

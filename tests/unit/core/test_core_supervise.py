@@ -9,6 +9,7 @@ import time
 import pytest
 
 from calendar_pipeline.supervise import Supervisor
+from tests.processes import has_group
 
 CHILD = """
 import signal, sys, time
@@ -25,14 +26,6 @@ time.sleep(600)
 """
 
 
-def is_there(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_what_was_started_ends_when_its_parent_is_killed(number: signal.Signals) -> None:
     """Else it would hold ports and database, and the next start would find them taken."""
@@ -44,9 +37,9 @@ def test_what_was_started_ends_when_its_parent_is_killed(number: signal.Signals)
         parent.send_signal(number)
         parent.wait()
         deadline = time.monotonic() + 60
-        while is_there(child) and time.monotonic() < deadline:
+        while has_group(child) and time.monotonic() < deadline:
             time.sleep(0.05)
-    assert not is_there(child)
+    assert not has_group(child)
 
 
 @pytest.mark.parametrize("quietly", [True, False])
@@ -63,4 +56,4 @@ def test_what_it_says_of_being_stopped_is_shown_unless_that_was_asked_for(
     while not quietly and "interrupted" not in said and time.monotonic() < deadline:
         said += capsys.readouterr().out
     assert ("interrupted in the middle" in said + capsys.readouterr().out) is not quietly
-    assert not is_there(child.process.pid)
+    assert not has_group(child.process.pid)
