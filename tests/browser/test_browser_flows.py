@@ -321,5 +321,6 @@ def test_many_calendars_leave_the_button_in_sight(page: Page, stack: Stack) -> N
     consent(page, "Google", "ada@example.com")
     page.get_by_role("button", name="Allow").click()
     expect(page.get_by_role("radio", name="Team 19")).to_be_attached()
+    page.wait_for_load_state()
     assert page.evaluate("document.documentElement.scrollHeight > window.innerHeight")
     expect(page.get_by_role("button", name="Follow this calendar")).to_be_in_viewport(ratio=1)

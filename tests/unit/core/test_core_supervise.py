@@ -1,6 +1,7 @@
 """What `up` starts does not outlive it, however it ends."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ PARENT = f"""
 import os, sys, time
 from calendar_pipeline.supervise import Supervisor
 child = Supervisor().start("child", [sys.executable, "-c", {CHILD!r}], os.environ)
-print("started", child.process.pid, flush=True)
+print(f"started {{child.process.pid}}", flush=True)
 time.sleep(600)
 """
 
@@ -31,9 +32,12 @@ def test_what_was_started_ends_when_its_parent_is_killed(number: signal.Signals)
     """Else it would hold ports and database, and the next start would find them taken."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        lines = iter(parent.stdout.readline, "")
-        child = next(int(line.split()[1]) for line in lines if line.startswith("started"))
-        next(line for line in lines if "at work" in line)
+        said = ""
+        while not ((started := re.search(r"started (\d+)", said)) and "at work" in said):  # in whichever order
+            line = parent.stdout.readline()
+            assert line, said
+            said += line
+        child = int(started[1])
         parent.send_signal(number)
         parent.wait()
         deadline = time.monotonic() + 60
